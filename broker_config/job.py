@@ -1,0 +1,107 @@
+"""A job as the bucket `jobs` keeps it: the document under `<id>`, the fold's checkpoint under
+`<id>.checkpoint`.
+
+Both are written with compare-and-set on their revision.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .job_spec import JobSpec
+from .messages.progress import Counts, JobProgress, JobState, Verdict
+from .sketch import Sketch
+
+#: What users want of the job; the conductor brings `state` there.
+Desired = Literal["run", "pause", "cancel"]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """The document. `spec` is as submitted, with its seed filled in."""
+
+    id: str
+    spec: JobSpec
+    state: JobState
+    submitted_at: float
+    desired: Desired = "run"
+    source: str = "api"
+    idempotency_key: str | None = None
+    #: How often it was resumed: part of the message ids of sessions dispatched after that.
+    generation: int = 0
+    waiting_for: list[str] = []
+    started_at: float | None = None
+    ended_at: float | None = None
+    verdict: Verdict | None = None
+    reason: str = ""
+    #: Final counts; zeros while the job runs (the live ones are in the checkpoint).
+    counts: Counts = Counts()
+    #: Last sequence of the stream PROGRESS when the job was stored: its records come after it.
+    after_seq: int = 0
+
+
+def job_key(job: str) -> str:
+    return job
+
+
+def checkpoint_key(job: str) -> str:
+    return f"{job}.checkpoint"
+
+
+class Cell(msgspec.Struct, omit_defaults=True):
+    """Counts and sketches of a group of sessions: all of a job, one target, one platform."""
+
+    planned: int = 0
+    ok: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    lost: int = 0
+    dropped: int = 0
+    saturated: int = 0
+    retried: int = 0
+    metrics: dict[str, Sketch] = {}
+
+
+class TimeBucket(msgspec.Struct, omit_defaults=True, array_like=True):
+    """Sessions that ended within one stretch of time; `load_*` in ms."""
+
+    ok: int = 0
+    failed: int = 0
+    other: int = 0
+    load_count: int = 0
+    load_sum: float = 0.0
+    load_max: float = 0.0
+
+
+class Timeline(msgspec.Struct, omit_defaults=True):
+    """At most `MAX_TIME_BUCKETS` stretches of `width_s`; when full, neighbours merge, the width doubles."""
+
+    start: float = 0.0
+    width_s: float = 1.0
+    buckets: list[TimeBucket] = []
+
+
+MAX_TIME_BUCKETS = 600
+
+
+class Checkpoint(msgspec.Struct):
+    """The fold's whole state after the record `seq` of the stream PROGRESS.
+
+    `done` is a bitmap: bit `session - 1` is set when the session has its counted terminal record.
+    """
+
+    job: str
+    seq: int = 0
+    progress_seq: int = 0
+    done: bytes = b""
+    total: Cell = msgspec.field(default_factory=Cell)
+    targets: dict[str, Cell] = {}
+    platforms: dict[str, Cell] = {}
+    timeline: Timeline = msgspec.field(default_factory=Timeline)
+    errors: dict[str, int] = {}
+    superseded: int = 0
+    #: Stream sequences of superseded records, the newest 1,000.
+    superseded_seqs: list[int] = []
+    #: The newest progress that was published, for those who attach late.
+    progress: JobProgress | None = None

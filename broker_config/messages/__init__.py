@@ -1,0 +1,63 @@
+"""Messages on the wire: frozen Structs, one file a noun.
+
+New fields have defaults, types never change; a golden file of each in `tests/golden` guards that.
+Times are seconds since 1970 (UTC), durations are milliseconds where the name ends in `_ms` or the field is a
+browser metric, seconds elsewhere; sizes are bytes.
+"""
+
+from .control import ControlReply, JobCommand, JobControl, RunnerCommand, RunnerControl
+from .dispatch import Dispatch
+from .heartbeat import Heartbeat, RunnerState, RunningSession
+from .log import JobLog
+from .progress import Counts, GroupSummary, JobProgress, JobState, Summary, Verdict
+from .record import (
+    STATUSES,
+    ConductorRecord,
+    ErrorInfo,
+    Measures,
+    SessionRecord,
+    SessionStatus,
+)
+from .registration import (
+    PROTOCOL,
+    PROTOCOL_OLDEST,
+    PlatformOffer,
+    Refusal,
+    RefusalCode,
+    RegisterReply,
+    RegisterRequest,
+    RunnerSettings,
+)
+
+__all__ = [
+    "PROTOCOL",
+    "PROTOCOL_OLDEST",
+    "STATUSES",
+    "ConductorRecord",
+    "ControlReply",
+    "Counts",
+    "Dispatch",
+    "ErrorInfo",
+    "GroupSummary",
+    "Heartbeat",
+    "JobCommand",
+    "JobControl",
+    "JobLog",
+    "JobProgress",
+    "JobState",
+    "Measures",
+    "PlatformOffer",
+    "Refusal",
+    "RefusalCode",
+    "RegisterReply",
+    "RegisterRequest",
+    "RunnerCommand",
+    "RunnerControl",
+    "RunnerSettings",
+    "RunnerState",
+    "RunningSession",
+    "SessionRecord",
+    "SessionStatus",
+    "Summary",
+    "Verdict",
+]

@@ -1,0 +1,41 @@
+"""`job.dispatch.<platform>`: one session for one runner, with all that it needs to run it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker_config.job_spec import Behaviour, Limits
+
+from .registration import PROTOCOL
+
+
+class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One session of a job.
+
+    `attempt` is the number of this message's first delivery; the n-th delivery of it is attempt
+    `attempt + n - 1`. `message_id` is the `Nats-Msg-Id` under which it is published.
+    """
+
+    job: str
+    session: int
+    platform: str
+    target: str
+    url: str
+    attempt: int = 1
+    protocol: int = PROTOCOL
+    pool: str | None = None
+    #: Platform that the spec asked for, where a fallback was taken.
+    asked: str | None = None
+    seed: int = 0
+    #: How often an infrastructure fault may be tried again.
+    retries: int = 1
+    behaviour: Behaviour = msgspec.field(default_factory=Behaviour)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    #: How often the job was resumed when this was dispatched: a session that a pause withdrew needs a
+    #: message id of its own, or the broker's duplicate window would swallow it.
+    generation: int = 0
+
+    @property
+    def message_id(self) -> str:
+        plain = f"{self.job}.{self.session}.{self.attempt}"
+        return f"{plain}.{self.generation}" if self.generation else plain

@@ -1,0 +1,88 @@
+"""Streams and buckets, as data. `provisioning` makes the broker look like this."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from . import subjects
+
+MIB = 1 << 20
+GIB = 1 << 30
+DAY = 86_400.0
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """A JetStream stream. Ages in seconds, sizes in bytes, -1 is no limit."""
+
+    name: str
+    subjects: tuple[str, ...]
+    description: str
+    retention: Literal["limits", "workqueue"] = "limits"
+    storage: Literal["file", "memory"] = "file"
+    discard: Literal["new", "old"] = "new"
+    max_bytes: int
+    max_age: float = 0.0
+    max_message_bytes: int = MIB
+    duplicate_window: float = 120.0
+    deny_delete: bool = False
+    deny_purge: bool = False
+    allow_direct: bool = True
+    allow_atomic: bool = False
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A key-value bucket; its stream is `KV_<name>`."""
+
+    name: str
+    description: str
+    storage: Literal["file", "memory"] = "file"
+    max_bytes: int
+    history: int = 1
+    #: Seconds after which a key is gone, 0 for never.
+    ttl: float = 0.0
+    #: Seconds that the marker of an expired key stays; 0 forbids a TTL of a key's own.
+    marker_ttl: float = 0.0
+    #: Largest value, bytes.
+    max_value_bytes: int = MIB
+
+
+DISPATCH = Stream(
+    name="DISPATCH",
+    subjects=(subjects.JOB_DISPATCHES,),
+    description="Sessions that wait for a runner or are with one",
+    retention="workqueue",
+    max_bytes=256 * MIB,
+    allow_atomic=True,
+)
+PROGRESS = Stream(
+    name="PROGRESS",
+    subjects=(subjects.SESSION_RECORDS,),
+    description="Terminal records of sessions: what the accounting is made of",
+    max_bytes=4 * GIB,
+    max_age=30 * DAY,
+    deny_delete=True,
+    deny_purge=True,
+)
+STREAMS = (DISPATCH, PROGRESS)
+
+JOBS = Bucket(name="jobs", description="Jobs and the checkpoints of their folds", max_bytes=GIB)
+RUNNERS = Bucket(
+    name="runners",
+    description="Runners as last seen",
+    storage="memory",
+    max_bytes=64 * MIB,
+    ttl=DAY,
+)
+LEADERSHIP = Bucket(
+    name="leadership", description="Who conducts", max_bytes=MIB, marker_ttl=5.0, max_value_bytes=4096
+)
+BUCKETS = (JOBS, RUNNERS, LEADERSHIP)
+
+#: Delivery attempts of one dispatch message, and the lease of a delivery in seconds.
+MAX_DELIVER = 5
+LEASE = 15.0
+#: Sessions of one platform that may be with runners at once.
+MAX_ACK_PENDING = 20_000
+MAX_WAITING = 20_000

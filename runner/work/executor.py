@@ -1,0 +1,37 @@
+"""The port between the feed, which gets sessions, and whatever runs them (a browser; a timer in tests)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from broker_config.messages import Dispatch, PlatformOffer
+from runner.core.outcome import Outcome
+
+#: Called with an event name (`step`, `line`) and a text, as things happen in a session.
+Say = Callable[[str, str], None]
+
+
+class Executor(Protocol):
+    """Runs sessions. One `run` a slot, many at a time."""
+
+    @property
+    def platforms(self) -> Sequence[PlatformOffer]:
+        """The platforms that `start` has really started once."""
+        ...
+
+    async def start(self) -> None:
+        """Find and try the browsers. Raises `BrowserError` if none can be started."""
+        ...
+
+    async def run(self, dispatch: Dispatch, say: Say) -> Outcome:
+        """Run one session to its end. Never raises for what the site or the browser does: that is an outcome.
+
+        Cancelling the call closes the session's context at once (bounded, browser killed if need be), then
+        lets the cancellation through.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End all browsers."""
+        ...
