@@ -15,6 +15,7 @@ from .errors import NameRefused, Problem, SpecError
 from .origin import Origin
 from .platform import PLATFORMS, parse_platform
 from .subjects import token
+from .threshold import parse as parse_threshold
 
 MAX_SESSIONS = 1_000_000
 MAX_TARGETS = 10_000
@@ -179,5 +180,15 @@ def _problems(spec: JobSpec) -> Any:
             token(spec.pool, "pool")
         except NameRefused as e:
             yield Problem("pool", str(e))
+    for i, text in enumerate(spec.thresholds):
+        try:
+            threshold = parse_threshold(text)
+        except ValueError as e:
+            yield Problem(f"thresholds[{i}]", str(e))
+            continue
+        groups = {"target": list(seen), "platform": list(spec.platform_weights)}.get(threshold.group)
+        if groups is not None and threshold.value not in groups:
+            known = ", ".join(groups[:10])
+            yield Problem(f"thresholds[{i}]", f"the job has no {threshold.group} {threshold.value!r}; it has {known}")
     if len(spec.tags) > 32 or any(len(k) > 64 or len(v) > 256 for k, v in spec.tags.items()):
         yield Problem("tags", "at most 32 tags, names up to 64 and values up to 256 characters")

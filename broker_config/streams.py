@@ -81,7 +81,7 @@ LEADERSHIP = Bucket(
 BUCKETS = (JOBS, RUNNERS, LEADERSHIP)
 
 #: Delivery attempts of one dispatch message, and the lease of a delivery in seconds.
-MAX_DELIVER = 5
+MAX_DELIVER = 12
 LEASE = 15.0
 #: Sessions of one platform that may be with runners at once.
 MAX_ACK_PENDING = 20_000

@@ -1,0 +1,113 @@
+"""Thresholds: `load.p95 < 2500ms`, `error_rate < 1%`, `lcp.p75{target=home} < 2.5s`.
+
+    expression = metric [ "." aggregate ] [ "{" key "=" value "}" ] operator number [ unit ]
+
+A metric is one of `METRICS` with an aggregate, or one of `RATES` or `COUNTS` without. Times are compared in
+ms, sizes in bytes, rates as fractions of 1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+TIMES = ("ttfb", "dcl", "load", "fcp", "lcp", "inp", "duration")
+SIZES = ("bytes",)
+PLAIN = ("cls", "requests", "failed_requests", "console_errors")
+METRICS = (*TIMES, *SIZES, *PLAIN)
+#: Share of sessions that ran: failed or lost of all that ended ok, failed or lost; and its complement.
+RATES = ("error_rate", "ok_rate")
+COUNTS = ("ok", "failed", "lost", "cancelled", "dropped")
+AGGREGATES = "min, max, mean, count, or p and a number from 0 to 100 such as p95"
+
+Operator = Literal["<", "<=", ">", ">=", "=="]
+
+_UNITS: dict[str, dict[str, float]] = {
+    "time": {"": 1, "ms": 1, "s": 1000, "m": 60_000},
+    "size": {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "KiB": 1024, "MiB": 1024**2},
+    "rate": {"": 1, "%": 0.01},
+    "plain": {"": 1},
+}
+_EXPRESSION = re.compile(
+    r"""\s*(?P<metric>[a-z_]+)(?:\.(?P<agg>[a-z0-9.]+))?
+        \s*(?:\{\s*(?P<key>[a-z]+)\s*=\s*(?P<value>[^{}]+?)\s*\})?
+        \s*(?P<op><=|>=|==|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z%]*)\s*""",
+    re.VERBOSE,
+)
+
+
+class Threshold(msgspec.Struct, frozen=True, kw_only=True):
+    """One parsed expression. `quantile` is set where `aggregate` is `quantile`; `group` is the filter."""
+
+    text: str
+    metric: str
+    operator: Operator
+    limit: float
+    aggregate: Literal["min", "max", "mean", "count", "quantile", ""] = ""
+    quantile: float = 0.0
+    group: Literal["target", "platform", ""] = ""
+    value: str = ""
+
+    def holds(self, actual: float) -> bool:
+        match self.operator:
+            case "<":
+                return actual < self.limit
+            case "<=":
+                return actual <= self.limit
+            case ">":
+                return actual > self.limit
+            case ">=":
+                return actual >= self.limit
+            case "==":
+                return actual == self.limit
+
+
+def parse(text: str) -> Threshold:
+    """Read an expression; `ValueError` says what is wrong with it and what is allowed."""
+    m = _EXPRESSION.fullmatch(text)
+    if not m:
+        raise ValueError(f"{text!r} is not a threshold; write it like load.p95 < 2500ms or error_rate < 1%")
+    metric, agg, unit = m["metric"], m["agg"], m["unit"]
+    kind = _kind(metric, text)
+    aggregate: Literal["min", "max", "mean", "count", "quantile", ""] = ""
+    quantile = 0.0
+    if metric in METRICS:
+        if agg in ("min", "max", "mean", "count"):
+            aggregate = agg
+        elif agg and re.fullmatch(r"p\d+(\.\d+)?", agg) and float(agg[1:]) <= 100:
+            aggregate, quantile = "quantile", float(agg[1:]) / 100
+        else:
+            raise ValueError(f"{text!r} needs an aggregate after {metric}: {AGGREGATES}")
+        if aggregate == "count":
+            kind = "plain"
+    elif agg:
+        raise ValueError(f"{text!r}: {metric} takes no aggregate (.{agg})")
+    if unit not in _UNITS[kind]:
+        allowed = ", ".join(u for u in _UNITS[kind] if u) or "none"
+        raise ValueError(f"{text!r}: the unit {unit!r} does not fit {metric}; allowed: {allowed}")
+    if m["key"] not in (None, "target", "platform"):
+        raise ValueError(f"{text!r}: {{{m['key']}=…}} is no filter; use target or platform")
+    return Threshold(
+        text=text,
+        metric=metric,
+        operator=m["op"],
+        limit=float(m["number"]) * _UNITS[kind][unit],
+        aggregate=aggregate,
+        quantile=quantile,
+        group=m["key"] or "",
+        value=(m["value"] or "").strip("\"'"),
+    )
+
+
+def _kind(metric: str, text: str) -> str:
+    if metric in TIMES:
+        return "time"
+    if metric in SIZES:
+        return "size"
+    if metric in RATES:
+        return "rate"
+    if metric in PLAIN or metric in COUNTS:
+        return "plain"
+    raise ValueError(f"{text!r}: there is no metric {metric!r}; use {', '.join((*METRICS, *RATES, *COUNTS))}")

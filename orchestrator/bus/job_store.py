@@ -1,0 +1,209 @@
+"""Jobs in the bucket `jobs`: the document of each under `<id>`, its fold's checkpoint beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from broker_config import codec
+from broker_config.api import JobPage, JobRow
+from broker_config.errors import Conflict, JobNotFound, MessageError, NameRefused, SpecError, StreamFull
+from broker_config.job import Checkpoint, Job, checkpoint_key, job_key
+from broker_config.job_spec import JobSpec
+from broker_config.messages import JobControl
+from broker_config.streams import JOBS, PROGRESS
+from broker_config.subjects import job_control, token
+from orchestrator.core import admission, job_machine
+from orchestrator.core.job_machine import Command
+
+from .jet import Jet
+
+STREAM = f"KV_{JOBS.name}"
+_ATTEMPTS = 20
+#: Room that must be left in a stream before a job is taken on, bytes a session.
+_BYTES_PER_RECORD = 1_200
+
+
+def subject(key: str) -> str:
+    return f"$KV.{JOBS.name}.{key}"
+
+
+class JobStore:
+    """Reads and writes jobs; every write is a compare-and-set. `allowed_origins` as in the settings."""
+
+    def __init__(
+        self,
+        jet: Jet,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        new_seed: Callable[[], int],
+        allowed_origins: Collection[str] = (),
+    ) -> None:
+        self._jet = jet
+        self._allowed_origins = allowed_origins
+        self._clock = clock
+        self._new_id = new_id
+        self._new_seed = new_seed
+
+    async def submit(self, spec: JobSpec, *, source: str, idempotency_key: str | None) -> tuple[Job, bool]:
+        """Store a job; `(job, True)`, or `(the earlier job, False)` where the key was used before.
+
+        Raises `SpecError` if it may not go there, `Conflict` if the key was used for another spec,
+        `StreamFull` if its records would not fit.
+        """
+        if refused := admission.problems(spec, self._allowed_origins):
+            raise SpecError(refused)
+        await self._check_room(spec.total_sessions)
+        id = self._new_id()
+        if idempotency_key is not None:
+            id = await self._claim(idempotency_key, spec, id)
+        if spec.seed is None:
+            spec = msgspec.structs.replace(spec, seed=self._new_seed())
+        job = Job(
+            id=id,
+            spec=spec,
+            state="queued",
+            submitted_at=self._clock(),
+            source=source,
+            idempotency_key=idempotency_key,
+            after_seq=await self._jet.last_seq(PROGRESS.name),
+        )
+        try:
+            await self._jet.publish(subject(job_key(id)), codec.encode(job), expected_last=0)
+        except Conflict:
+            return await self.get(id), False
+        return job, True
+
+    async def _claim(self, key: str, spec: JobSpec, id: str) -> str:
+        """Bind the key to a job id for good; the id that it is bound to."""
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        at = subject(f"key.{digest}")
+        mark = hashlib.sha256(codec.encode(spec)).hexdigest()
+        try:
+            await self._jet.publish(at, codec.encode({"job": id, "spec": mark}), expected_last=0)
+        except Conflict:
+            entry = await self._jet.get(STREAM, at)
+            bound = codec.decode(entry.value, dict) if entry else {}
+            if bound.get("spec") != mark:
+                raise Conflict(
+                    f"the idempotency key {key!r} was used for another spec (job {bound.get('job')}); "
+                    "use a new key for a new job"
+                ) from None
+            return str(bound["job"])
+        return id
+
+    async def _check_room(self, sessions: int) -> None:
+        info = await self._jet.api(f"STREAM.INFO.{PROGRESS.name}")
+        limit = info["config"].get("max_bytes", -1)
+        used = info["state"]["bytes"]
+        if limit > 0 and used + sessions * _BYTES_PER_RECORD > limit:
+            raise StreamFull(
+                f"the records of {sessions} sessions would not fit into the stream {PROGRESS.name} "
+                f"({used} of {limit} bytes used); raise its max_bytes or wait until old records expire"
+            )
+
+    async def get(self, job: str) -> Job:
+        """Raises `JobNotFound`."""
+        return (await self.read(job))[0]
+
+    async def read(self, job: str) -> tuple[Job, int]:
+        """The document and its revision. Raises `JobNotFound`."""
+        try:
+            token(job, "job id")
+        except NameRefused as e:
+            raise JobNotFound(f"there is no job {job!r}: {e}") from None
+        entry = await self._jet.get(STREAM, subject(job_key(job)))
+        if entry is None or entry.deleted:
+            raise JobNotFound(f"there is no job {job}; `tb jobs list` shows those that there are")
+        return codec.decode(entry.value, Job), entry.revision
+
+    async def write(self, job: Job, revision: int) -> int:
+        """Replace the document of that revision; the new revision. Raises `Conflict`."""
+        ack = await self._jet.publish(subject(job_key(job.id)), codec.encode(job), expected_last=revision)
+        return ack.seq
+
+    async def command(self, job: str, command: Command, reason: str = "") -> Job:
+        """Carry out a user's order. Raises `JobNotFound`, `IllegalTransition`.
+
+        Runners hear of a cancel at once; the conductor sees the changed document.
+        """
+        for _ in range(_ATTEMPTS):
+            doc, revision = await self.read(job)
+            changed = job_machine.command(doc, command, reason)
+            if changed is not doc:
+                try:
+                    await self.write(changed, revision)
+                except Conflict:
+                    continue
+            await self.announce(job, command, reason)
+            return changed
+        raise Conflict(f"job {job} changes too fast to {command} it; try again")
+
+    async def announce(self, job: str, command: Command, reason: str = "") -> None:
+        """Tell the runners that hold sessions of the job."""
+        message = JobControl(job=job, command=command, reason=reason)
+        await self._jet.nc.publish(job_control(job), codec.encode(message))
+
+    async def checkpoint(self, job: str) -> Checkpoint | None:
+        """The fold's last checkpoint; None where there is none that can be read (it is then made anew)."""
+        return (await self.read_checkpoint(job))[0]
+
+    async def read_checkpoint(self, job: str) -> tuple[Checkpoint | None, int]:
+        """The fold's last checkpoint and its revision."""
+        entry = await self._jet.get(STREAM, subject(checkpoint_key(job)))
+        if entry is None:
+            return None, 0
+        try:
+            found = None if entry.deleted else codec.decode(entry.value, Checkpoint)
+        except MessageError:
+            found = None
+        return found, entry.revision
+
+    async def write_checkpoint(self, checkpoint: Checkpoint, revision: int) -> int:
+        """Replace the checkpoint of that revision; the new revision. Raises `Conflict`: a conductor that was
+        replaced must not overwrite what its successor wrote."""
+        at = subject(checkpoint_key(checkpoint.job))
+        return (await self._jet.publish(at, codec.encode(checkpoint), expected_last=revision)).seq
+
+    async def page(self, *, cursor: str | None, limit: int, state: str | None) -> JobPage:
+        """Newest first. `cursor` is the id that the page before ended with."""
+        prefix = subject("")
+        ids = sorted(
+            (s.removeprefix(prefix) for s in await self._jet.subjects(STREAM, subject("*"))), reverse=True
+        )
+        if cursor is not None:
+            ids = [i for i in ids if i < cursor]
+        rows: list[JobRow] = []
+        while ids and len(rows) < limit:
+            part, ids = ids[: limit - len(rows)], ids[limit - len(rows) :]
+            found = await asyncio.gather(*(self._row(i) for i in part))
+            rows += [r for r in found if r is not None and state in (None, r.state)]
+        return JobPage(items=rows, next=rows[-1].id if ids and rows else None)
+
+    async def _row(self, id: str) -> JobRow | None:
+        entry = await self._jet.get(STREAM, subject(job_key(id)))
+        if entry is None or entry.deleted:
+            return None
+        job = codec.decode(entry.value, Job)
+        counts = job.counts
+        if job.state != "finished":
+            checkpoint = await self.checkpoint(id)
+            if checkpoint and checkpoint.progress:
+                counts = checkpoint.progress.counts
+        return JobRow(
+            id=job.id,
+            name=job.spec.name,
+            state=job.state,
+            submitted_at=job.submitted_at,
+            planned=job.spec.total_sessions,
+            ended=counts.ended,
+            ok=counts.ok,
+            failed=counts.failed,
+            verdict=job.verdict,
+            reason=job.reason,
+            waiting_for=job.waiting_for,
+        )

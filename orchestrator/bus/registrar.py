@@ -1,0 +1,123 @@
+"""Answers `runner.register`: any orchestrator can, each request is answered by one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from broker_config import codec
+from broker_config.errors import BrokerError, MessageError, NameRefused
+from broker_config.messages import (
+    PROTOCOL,
+    PROTOCOL_OLDEST,
+    Refusal,
+    RefusalCode,
+    RegisterReply,
+    RegisterRequest,
+    RunnerSettings,
+)
+from broker_config.platform import parse_platform
+from broker_config.provisioning import ensure_dispatch_consumer
+from broker_config.streams import DISPATCH
+from broker_config.subjects import CONDUCTOR, RUNNER_REGISTER, RUNNER_REGISTER_QUEUE, token
+from orchestrator.core.roster import Roster
+
+log = logging.getLogger(__name__)
+
+MAX_SLOTS = 10_000
+
+
+class Registrar:
+    """`run` answers until cancelled. `lease` in seconds."""
+
+    def __init__(self, nc: Client, roster: Roster, *, lease: float) -> None:
+        self._nc = nc
+        self._roster = roster
+        self._lease = lease
+        #: Consumers that were made sure of, so that a crowd of runners does not ask for each again.
+        self._consumers: dict[tuple[str, str | None], str] = {}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+
+            async def take(msg: Msg) -> None:
+                group.create_task(self._answer(msg), name="registration")
+
+            sub = await self._nc.subscribe(RUNNER_REGISTER, queue=RUNNER_REGISTER_QUEUE, cb=take)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await sub.unsubscribe()
+
+    def forget_consumers(self) -> None:
+        """The broker was away: it may come back without them."""
+        self._consumers.clear()
+
+    async def _answer(self, msg: Msg) -> None:
+        if not msg.reply:
+            return
+        try:
+            request = codec.decode(msg.data, RegisterRequest)
+        except MessageError as e:
+            reply = _refuse("", "bad_request", str(e))
+        else:
+            reply = self._check(request) or await self._accept(request)
+            if reply.refusal:
+                log.warning("runner %s is refused: %s", request.runner, reply.refusal.detail)
+        await self._nc.publish(msg.reply, codec.encode(reply))
+
+    def _check(self, r: RegisterRequest) -> RegisterReply | None:
+        if not PROTOCOL_OLDEST <= r.protocol <= PROTOCOL:
+            return _refuse(
+                r.runner,
+                "protocol_version",
+                f"it speaks protocol {r.protocol}; this orchestrator speaks {PROTOCOL_OLDEST} to {PROTOCOL}. "
+                f"Install the same version of trafficbuster on both",
+            )
+        try:
+            token(r.runner, "runner id")
+            if r.runner == CONDUCTOR:
+                raise ValueError(f"runner id {CONDUCTOR!r} is taken by the conductor; choose another")
+            if r.pool is not None:
+                token(r.pool, "pool")
+            for offer in r.platforms:
+                parse_platform(offer.platform)
+            if not r.platforms:
+                raise ValueError("it offers no platform; start it where a browser is installed")
+            if not 1 <= r.slots <= MAX_SLOTS:
+                raise ValueError(f"{r.slots} slots are not allowed; use 1 to {MAX_SLOTS}")
+        except (ValueError, NameRefused) as e:
+            return _refuse(r.runner, "bad_request", str(e))
+        known = self._roster.get(r.runner)
+        if known and known.state not in ("lost", "offline") and known.instance != r.instance:
+            return _refuse(
+                r.runner,
+                "duplicate_id",
+                f"a runner {r.runner} is {known.state} already (on {known.hostname}); stop it or use --name",
+                retry_after=5.0,
+            )
+        return None
+
+    async def _accept(self, r: RegisterRequest) -> RegisterReply:
+        consumers = {}
+        try:
+            for offer in r.platforms:
+                key = (offer.platform, r.pool)
+                if key not in self._consumers:
+                    self._consumers[key] = await ensure_dispatch_consumer(
+                        self._nc, offer.platform, r.pool, lease=self._lease
+                    )
+                consumers[offer.platform] = self._consumers[key]
+        except BrokerError as e:
+            return _refuse(r.runner, "unavailable", str(e), retry_after=1.0)
+        settings = RunnerSettings(lease_s=self._lease, stream=DISPATCH.name, consumers=consumers)
+        return RegisterReply(runner=r.runner, settings=settings)
+
+
+def _refuse(
+    runner: str, code: RefusalCode, detail: str, *, retry_after: float | None = None
+) -> RegisterReply:
+    return RegisterReply(runner=runner, refusal=Refusal(code=code, detail=detail, retry_after_s=retry_after))

@@ -1,0 +1,165 @@
+"""The orchestrator: all its parts, put together and taken down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from types import TracebackType
+
+from broker_config import connection
+from broker_config.api import Health
+from broker_config.errors import BrokerError, BrokerUnavailable
+from broker_config.provisioning import provision
+from broker_config.streams import PROGRESS
+
+from .bus.conductor import Conductor
+from .bus.fleet import Fleet
+from .bus.jet import Jet
+from .bus.job_store import JobStore
+from .bus.leadership import Leadership
+from .bus.progress_feed import ProgressFeed
+from .bus.registrar import Registrar
+from .bus.session_log import SessionLog
+from .core.ids import job_id
+from .settings import OrchestratorConfig
+from .web.app import create_app
+from .web.server import WebServer
+from .web.state import WebState
+
+log = logging.getLogger(__name__)
+
+
+class Orchestrator:
+    """`async with Orchestrator(config) as o:` serves while the block runs; `o.url` is where.
+
+    Raises `BrokerUnavailable`, `BrokerRefused`, `Incompatible` and `SettingsError` on the way in. If the
+    broker is gone for good while it serves, the block is cancelled and the error comes out of it.
+    """
+
+    def __init__(self, config: OrchestratorConfig) -> None:
+        self.config = config
+        self.name = config.name or f"{socket.gethostname().split('.')[0]}-{os.getpid()}"
+        self.url = ""
+        self._stack: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> Orchestrator:
+        self._stack = self._serve()
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._stack is not None
+        return await self._stack.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _serve(self) -> AsyncIterator[None]:
+        closed = asyncio.Event()
+        back = asyncio.Event()
+        rng = random.SystemRandom()
+        async with connection.connected(
+            self.config.nats,
+            name=f"orchestrator {self.name}",
+            on_closed=closed.set,
+            on_reconnected=back.set,
+        ) as nc:
+            self._nc = nc
+            for change in await provision(nc, replicas=self.config.replicas):
+                log.info("%s", change)
+            jet = Jet(nc)
+            self.store = JobStore(
+                jet,
+                clock=time.time,
+                new_id=lambda: job_id(time.time(), secrets.randbits(20)),
+                new_seed=lambda: rng.randrange(2**53),
+                allowed_origins=self.config.allowed_origins,
+            )
+            self.fleet = Fleet(jet, clock=time.time)
+            self.leadership = Leadership(jet, self.name, monotonic=time.monotonic)
+            registrar = Registrar(nc, self.fleet.roster, lease=self.config.lease)
+            conductor = Conductor(
+                jet,
+                self.store,
+                self.fleet.roster,
+                sure=lambda: self.leadership.sure,
+                clock=time.time,
+            )
+            async with asyncio.TaskGroup() as group, ProgressFeed(nc) as feed:
+                tasks = [
+                    group.create_task(self._broker_gone(closed), name="watch the broker"),
+                    group.create_task(self._broker_back(back, registrar), name="broker back"),
+                    group.create_task(self.fleet.run(), name="fleet"),
+                    group.create_task(registrar.run(), name="registrar"),
+                    group.create_task(self.leadership.hold(conductor.conduct), name="leadership"),
+                ]
+                state = WebState(
+                    jobs=self.store,
+                    sessions=SessionLog(jet, self.store),
+                    fleet=self.fleet,
+                    feed=feed,
+                    status=self,
+                )
+                try:
+                    async with WebServer(
+                        create_app(state), host=self.config.host, port=self.config.port
+                    ) as web:
+                        self.url = web.url
+                        log.info("orchestrator %s serves %s", self.name, self.url)
+                        yield
+                finally:
+                    # Web first, then the conductor, which gives its leadership up; the connection last.
+                    for task in reversed(tasks):
+                        task.cancel()
+
+    async def _broker_gone(self, closed: asyncio.Event) -> None:
+        await closed.wait()
+        raise BrokerUnavailable(f"the connection to {connection.mask(self.config.nats)} is closed for good")
+
+    async def _broker_back(self, back: asyncio.Event, registrar: Registrar) -> None:
+        """A broker that was restarted has lost what it kept in memory."""
+        while True:
+            await back.wait()
+            back.clear()
+            registrar.forget_consumers()
+            try:
+                for change in await provision(self._nc, replicas=self.config.replicas):
+                    log.info("%s", change)
+            except BrokerError as e:
+                log.warning("the broker is not as it should be: %s", e)
+                await asyncio.sleep(1)
+                back.set()
+
+    # --- what the web side asks of the whole --------------------------------------------------------------
+
+    def health(self) -> Health:
+        return Health(
+            status="ok",
+            version=version("trafficbuster"),
+            broker="connected" if self._nc.is_connected else "disconnected",
+            conductor=self.leadership.holder,
+        )
+
+    async def ready(self) -> Health:
+        """Ready when the broker answers for the stream of records."""
+        health = self.health()
+        try:
+            async with asyncio.timeout(2):
+                await Jet(self._nc).last_seq(PROGRESS.name)
+        except (BrokerError, TimeoutError) as e:
+            return Health(
+                status="unavailable",
+                version=health.version,
+                broker=health.broker,
+                conductor=health.conductor,
+                detail=str(e) or "the broker does not answer in time",
+            )
+        return health
