@@ -75,10 +75,11 @@ def to_builtins(value: object) -> Any:
     return msgspec.to_builtins(value, enc_hook=_enc_hook)
 
 
-def decode(data: bytes, kind: type[T]) -> T:
-    """Read a message of type `kind`. Raises `MessageError` that says where it is wrong."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise MessageError(f"a {kind.__name__} of {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}")
+def decode(data: bytes, kind: type[T], limit: int = MAX_MESSAGE_BYTES) -> T:
+    """Read a message of type `kind` and at most `limit` bytes. Raises `MessageError` that says where it is
+    wrong."""
+    if len(data) > limit:
+        raise MessageError(f"a {kind.__name__} of {len(data)} bytes is over the limit of {limit}")
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=dec_hook)

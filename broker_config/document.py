@@ -10,7 +10,7 @@ import difflib
 import re
 import types
 from collections.abc import Iterator
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -19,7 +19,7 @@ from .errors import Problem, SpecError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_AT = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at (?P<key>`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")
 
 
@@ -31,7 +31,7 @@ def read(raw: Any, kind: type[T], source: str = "") -> T:
     try:
         value = msgspec.convert(raw, kind, dec_hook=codec.dec_hook)
     except msgspec.ValidationError as e:
-        problems.append(_problem(str(e), raw))
+        problems.append(_problem(str(e), raw, kind))
     except RecursionError:
         problems.append(Problem("", "the document is nested too deeply"))
     if problems:
@@ -39,71 +39,137 @@ def read(raw: Any, kind: type[T], source: str = "") -> T:
     return value
 
 
-def _problem(text: str, raw: Any) -> Problem:
+def _problem(text: str, raw: Any, hint: Any, where: str = "") -> Problem:
+    """msgspec's message about `raw`, which stands at `where` and should be a `hint`, in words for a user."""
     m = _AT.search(text)
-    if not m:
-        return Problem("", text)
-    path, what = m["path"], text[: m.start()]
-    value = _look_up(raw, path)
+    path, what = (m["path"], text[: m.start()]) if m else ("", text)
+    before, inside_dict, _ = path.partition("[...]")
+    value, hints = _follow(raw, hint, before)
+    if m and m["key"]:
+        return Problem(_join(where, path), f"the name of a field in it is not allowed: {_lower(what)}")
+    if inside_dict and isinstance(value, dict):
+        # msgspec does not say under which key.
+        for key, item in value.items():
+            for option in (get_args(h)[1] for h in hints if get_origin(h) is dict):
+                try:
+                    msgspec.convert(item, option, dec_hook=codec.dec_hook)
+                except msgspec.ValidationError as e:
+                    return _problem(str(e), item, option, _join(_join(where, before), str(key)))
+    at = _join(where, path)
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if missing:
-        return Problem(f"{path}.{missing[1]}".lstrip("."), "is missing")
-    what = what[0].lower() + what[1:]
-    return Problem(path, what if _show(value) in what else f"{_show(value)} is not allowed: {what}")
+        return Problem(_join(at, missing[1]), f"is missing{_allowed(raw, hint, _join(path, missing[1]))}")
+    shown = _show(value)
+    if what.startswith(("Invalid value", "Invalid enum value")):
+        return Problem(at, f"{shown} is not allowed{_allowed(raw, hint, path)}")
+    # Our own types name the value themselves.
+    return Problem(at, what if what.startswith(f"{shown} ") else f"{shown} is not allowed: {_lower(what)}")
 
 
-def _look_up(raw: Any, path: str) -> Any:
+def _allowed(raw: Any, hint: Any, path: str) -> str:
+    """The values that can stand at `path`, where they are a fixed few: of a Literal, or tags."""
+    parent, _, name = path.rpartition(".")
+    values = [v for h in _follow(raw, hint, path)[1] if get_origin(h) is Literal for v in get_args(h)]
+    configs = [h.__struct_config__ for h in _follow(raw, hint, parent)[1] if _is_struct(h)]
+    values += [c.tag for c in configs if c.tag_field == name]
+    return f"; allowed: {', '.join(map(str, values))}" if values else ""
+
+
+def _follow(raw: Any, hint: Any, path: str) -> tuple[Any, list[Any]]:
+    """What stands at `path` below `raw`, and the types that it may have."""
+    hints = _options(hint)
     for index, name in _STEP.findall(path):
+        inner: list[Any] = []
+        for h in hints:
+            if index and get_origin(h) in (list, tuple):
+                inner += _options(get_args(h)[0])
+            elif name and get_origin(h) is dict:
+                inner += _options(get_args(h)[1])
+            elif name and _is_struct(h) and (not isinstance(raw, dict) or _tag_fits(h, raw)):
+                inner += _options(_fields(h).get(name))
+        hints = inner
         try:
             raw = raw[int(index)] if index else raw[name]
         except (KeyError, IndexError, TypeError):
-            return None
-    return raw
+            raw = None
+    return raw, hints
+
+
+def _options(hint: Any) -> list[Any]:
+    """The types of which `hint` is the union, without the constraints around them."""
+    if hint is None or hint is types.NoneType:
+        return []
+    if hasattr(hint, "__metadata__"):
+        return _options(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return [option for h in get_args(hint) for option in _options(h)]
+    return [hint]
+
+
+def _is_struct(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+
+
+def _fields(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Types of the fields, by their name in documents."""
+    hints = get_type_hints(struct, include_extras=True)
+    return {f.encode_name: hints[f.name] for f in msgspec.structs.fields(struct)}
+
+
+def _join(where: str, path: str) -> str:
+    return f"{where}{path}" if path.startswith("[") else f"{where}.{path}".strip(".")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something nested too deeply"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _unknown_fields(raw: Any, hint: Any, where: str) -> Iterator[Problem]:
     """Fields that no Struct at their place has. Unions are resolved by tag, else by shape."""
-    origin = get_origin(hint)
-    if origin in (list, tuple) and isinstance(raw, list):
-        for i, item in enumerate(raw):
-            yield from _unknown_fields(item, get_args(hint)[0], f"{where}[{i}]")
-    elif origin is dict and isinstance(raw, dict):
-        for key, item in raw.items():
-            yield from _unknown_fields(item, get_args(hint)[1], f"{where}.{key}".lstrip("."))
-    elif origin in (Union, types.UnionType):
-        options = [h for h in get_args(hint) if h is not type(None)]
-        structs = [h for h in options if isinstance(h, type) and issubclass(h, msgspec.Struct)]
-        if isinstance(raw, dict) and structs:
-            tagged = [s for s in structs if _tag_fits(s, raw)]
-            if len(tagged) == 1:
-                yield from _unknown_fields(raw, tagged[0], where)
-        else:
-            fits = list if isinstance(raw, list) else dict
+    options = _options(hint)
+    if isinstance(raw, list):
+        for option in options:
+            if get_origin(option) in (list, tuple):
+                for i, item in enumerate(raw):
+                    yield from _unknown_fields(item, get_args(option)[0], f"{where}[{i}]")
+    elif isinstance(raw, dict):
+        structs = [option for option in options if _is_struct(option) and _tag_fits(option, raw)]
+        if len(structs) == 1:
+            yield from _unknown_in_struct(raw, structs[0], where)
+        elif not structs:
             for option in options:
-                if get_origin(option) is fits and isinstance(raw, fits):
-                    yield from _unknown_fields(raw, option, where)
-    elif origin is not None and hasattr(hint, "__metadata__"):
-        yield from _unknown_fields(raw, get_args(hint)[0], where)
-    elif isinstance(hint, type) and issubclass(hint, msgspec.Struct) and isinstance(raw, dict):
-        fields = {f.encode_name: f.name for f in msgspec.structs.fields(hint)}
-        hints = get_type_hints(hint, include_extras=True)
-        tag_field = hint.__struct_config__.tag_field
-        for key, item in raw.items():
-            at = f"{where}.{key}".lstrip(".")
-            if key in fields:
-                yield from _unknown_fields(item, hints[fields[key]], at)
-            elif key != tag_field:
-                near = difflib.get_close_matches(str(key), fields, 1)
-                hint_text = f"; did you mean {near[0]}?" if near else ""
-                allowed = ", ".join([*([tag_field] if tag_field else []), *fields])
-                yield Problem(at, f"there is no such field{hint_text} Allowed: {allowed}")
+                if get_origin(option) is dict:
+                    for key, item in raw.items():
+                        yield from _unknown_fields(item, get_args(option)[1], _join(where, str(key)))
+
+
+def _unknown_in_struct(raw: dict[Any, Any], struct: type[msgspec.Struct], where: str) -> Iterator[Problem]:
+    fields = _fields(struct)
+    tag_field = struct.__struct_config__.tag_field
+    for key, item in raw.items():
+        at = _join(where, str(key))
+        if key in fields:
+            yield from _unknown_fields(item, fields[key], at)
+        elif key != tag_field:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            allowed = ", ".join([*([tag_field] if tag_field else []), *fields])
+            yield Problem(
+                at,
+                f"there is no such field, did you mean {near[0]}? Allowed: {allowed}"
+                if near
+                else f"there is no such field; allowed: {allowed}",
+            )
 
 
 def _tag_fits(kind: type[msgspec.Struct], raw: dict[str, Any]) -> bool:
     config = kind.__struct_config__
-    return config.tag_field is None or raw.get(config.tag_field) == config.tag
+    # msgspec lets a tag be left out where there is but one type.
+    return config.tag_field is None or raw.get(config.tag_field, config.tag) == config.tag

@@ -7,6 +7,7 @@ import re
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PARTS = re.compile(rf"(?:{_PART.pattern}\s*)+")
 
 ALLOWED = "a duration such as 500ms, 2s, 1m30s, 2h, or a number of seconds"
 
@@ -25,10 +26,9 @@ class Duration(float):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(f"{value!r} is not {ALLOWED}")
         if isinstance(value, str):
-            text = value.strip().replace(" ", "")
-            parts = _PART.findall(text)
-            if parts and "".join(n + u for n, u in parts) == text:
-                seconds = sum(float(n) * _UNITS[u] for n, u in parts)
+            text = value.strip()
+            if _PARTS.fullmatch(text):
+                seconds = sum(float(n) * _UNITS[u] for n, u in _PART.findall(text))
             else:
                 try:
                     seconds = float(text)

@@ -189,6 +189,8 @@ def _problems(spec: JobSpec) -> Any:
         groups = {"target": list(seen), "platform": list(spec.platform_weights)}.get(threshold.group)
         if groups is not None and threshold.value not in groups:
             known = ", ".join(groups[:10])
-            yield Problem(f"thresholds[{i}]", f"the job has no {threshold.group} {threshold.value!r}; it has {known}")
+            yield Problem(
+                f"thresholds[{i}]", f"the job has no {threshold.group} {threshold.value!r}; it has {known}"
+            )
     if len(spec.tags) > 32 or any(len(k) > 64 or len(v) > 256 for k, v in spec.tags.items()):
         yield Problem("tags", "at most 32 tags, names up to 64 and values up to 256 characters")

@@ -65,7 +65,15 @@ PROGRESS = Stream(
     deny_delete=True,
     deny_purge=True,
 )
-STREAMS = (DISPATCH, PROGRESS)
+QUARANTINE = Stream(
+    name="QUARANTINE",
+    subjects=(subjects.QUARANTINES,),
+    description="Messages that could not be used, for a person to look at; the oldest make room",
+    discard="old",
+    max_bytes=64 * MIB,
+    max_age=7 * DAY,
+)
+STREAMS = (DISPATCH, PROGRESS, QUARANTINE)
 
 JOBS = Bucket(name="jobs", description="Jobs and the checkpoints of their folds", max_bytes=GIB)
 RUNNERS = Bucket(

@@ -108,3 +108,12 @@ def job_control(job: str) -> str:
 
 
 JOB_CONTROLS = "job.control.*"
+
+
+# quarantine.<kind>                messages that could not be used (stream QUARANTINE)
+def quarantine(kind: str) -> str:
+    """`kind` is what it should have been: `record`, `dispatch`, `heartbeat`, `register`, `control`."""
+    return f"quarantine.{token(kind, 'kind')}"
+
+
+QUARANTINES = "quarantine.>"

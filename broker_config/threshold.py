@@ -9,7 +9,7 @@ ms, sizes in bytes, rates as fractions of 1.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
@@ -23,6 +23,8 @@ COUNTS = ("ok", "failed", "lost", "cancelled", "dropped")
 AGGREGATES = "min, max, mean, count, or p and a number from 0 to 100 such as p95"
 
 Operator = Literal["<", "<=", ">", ">=", "=="]
+Group = Literal["target", "platform", ""]
+Aggregate = Literal["min", "max", "mean", "count", "quantile", ""]
 
 _UNITS: dict[str, dict[str, float]] = {
     "time": {"": 1, "ms": 1, "s": 1000, "m": 60_000},
@@ -45,9 +47,9 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     operator: Operator
     limit: float
-    aggregate: Literal["min", "max", "mean", "count", "quantile", ""] = ""
+    aggregate: Aggregate = ""
     quantile: float = 0.0
-    group: Literal["target", "platform", ""] = ""
+    group: Group = ""
     value: str = ""
 
     def holds(self, actual: float) -> bool:
@@ -71,11 +73,11 @@ def parse(text: str) -> Threshold:
         raise ValueError(f"{text!r} is not a threshold; write it like load.p95 < 2500ms or error_rate < 1%")
     metric, agg, unit = m["metric"], m["agg"], m["unit"]
     kind = _kind(metric, text)
-    aggregate: Literal["min", "max", "mean", "count", "quantile", ""] = ""
+    aggregate: Aggregate = ""
     quantile = 0.0
     if metric in METRICS:
         if agg in ("min", "max", "mean", "count"):
-            aggregate = agg
+            aggregate = cast(Aggregate, agg)
         elif agg and re.fullmatch(r"p\d+(\.\d+)?", agg) and float(agg[1:]) <= 100:
             aggregate, quantile = "quantile", float(agg[1:]) / 100
         else:
@@ -92,11 +94,11 @@ def parse(text: str) -> Threshold:
     return Threshold(
         text=text,
         metric=metric,
-        operator=m["op"],
+        operator=cast(Operator, m["op"]),
         limit=float(m["number"]) * _UNITS[kind][unit],
         aggregate=aggregate,
         quantile=quantile,
-        group=m["key"] or "",
+        group=cast(Group, m["key"] or ""),
         value=(m["value"] or "").strip("\"'"),
     )
 

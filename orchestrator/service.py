@@ -26,6 +26,7 @@ from .bus.jet import Jet
 from .bus.job_store import JobStore
 from .bus.leadership import Leadership
 from .bus.progress_feed import ProgressFeed
+from .bus.quarantine import Quarantine
 from .bus.registrar import Registrar
 from .bus.session_log import SessionLog
 from .core.ids import job_id
@@ -83,13 +84,15 @@ class Orchestrator:
                 new_seed=lambda: rng.randrange(2**53),
                 allowed_origins=self.config.allowed_origins,
             )
-            self.fleet = Fleet(jet, clock=time.time)
+            quarantine = Quarantine(jet, self.name, clock=time.time)
+            self.fleet = Fleet(jet, quarantine, clock=time.time)
             self.leadership = Leadership(jet, self.name, monotonic=time.monotonic)
-            registrar = Registrar(nc, self.fleet.roster, lease=self.config.lease)
+            registrar = Registrar(nc, self.fleet.roster, quarantine, lease=self.config.lease)
             conductor = Conductor(
                 jet,
                 self.store,
                 self.fleet.roster,
+                quarantine=quarantine,
                 sure=lambda: self.leadership.sure,
                 clock=time.time,
             )
@@ -97,6 +100,7 @@ class Orchestrator:
                 tasks = [
                     group.create_task(self._broker_gone(closed), name="watch the broker"),
                     group.create_task(self._broker_back(back, registrar), name="broker back"),
+                    group.create_task(quarantine.run(), name="quarantine"),
                     group.create_task(self.fleet.run(), name="fleet"),
                     group.create_task(registrar.run(), name="registrar"),
                     group.create_task(self.leadership.hold(conductor.conduct), name="leadership"),

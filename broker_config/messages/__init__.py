@@ -10,6 +10,7 @@ from .dispatch import Dispatch
 from .heartbeat import Heartbeat, RunnerState, RunningSession
 from .log import JobLog
 from .progress import Counts, GroupSummary, JobProgress, JobState, Summary, Verdict
+from .quarantined import Quarantined, quarantined
 from .record import (
     STATUSES,
     ConductorRecord,
@@ -47,6 +48,7 @@ __all__ = [
     "JobState",
     "Measures",
     "PlatformOffer",
+    "Quarantined",
     "Refusal",
     "RefusalCode",
     "RegisterReply",
@@ -60,4 +62,5 @@ __all__ = [
     "SessionStatus",
     "Summary",
     "Verdict",
+    "quarantined",
 ]

@@ -6,7 +6,7 @@ import msgspec
 
 from broker_config.job_spec import Behaviour, Limits
 
-from .registration import PROTOCOL
+from .registration import own_protocol
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,7 +22,7 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: str
     url: str
     attempt: int = 1
-    protocol: int = PROTOCOL
+    protocol: int = msgspec.field(default_factory=own_protocol)
     pool: str | None = None
     #: Platform that the spec asked for, where a fallback was taken.
     asked: str | None = None

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from .registration import PROTOCOL
+from .registration import own_protocol
 
 LogEvent = Literal["started", "step", "retry", "finished", "line"]
 
@@ -18,7 +18,7 @@ class JobLog(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int
     at: float
     event: LogEvent
-    protocol: int = PROTOCOL
+    protocol: int = msgspec.field(default_factory=own_protocol)
     level: Literal["debug", "info", "warning", "error"] = "info"
     text: str = ""
     platform: str = ""

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from .registration import PROTOCOL
+from .registration import own_protocol
 
 #: `dropped`: its start time passed before anyone could run it (open-model loads).
 SessionStatus = Literal["ok", "failed", "cancelled", "lost", "dropped"]
@@ -55,7 +55,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     target: str = ""
     platform: str = ""
     asked: str | None = None
-    protocol: int = PROTOCOL
+    protocol: int = msgspec.field(default_factory=own_protocol)
     started_at: float = 0.0
     ended_at: float = 0.0
     #: From the first browser call to the close of the context, ms.
@@ -73,7 +73,7 @@ class ConductorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     sessions: list[tuple[int, int]]
     status: SessionStatus
     at: float
-    protocol: int = PROTOCOL
+    protocol: int = msgspec.field(default_factory=own_protocol)
     #: Attempts that were made, where they are known and the same for all.
     attempt: int = 0
     error: ErrorInfo | None = None

@@ -10,6 +10,15 @@ import msgspec
 PROTOCOL = 1
 PROTOCOL_OLDEST = 1
 
+
+def own_protocol() -> int:
+    """Default factory of `protocol` in messages that leave defaults out: it always stands on the wire.
+
+    Left out, it would mean whatever version the reader speaks.
+    """
+    return PROTOCOL
+
+
 RefusalCode = Literal["protocol_version", "duplicate_id", "unknown_token", "bad_request", "unavailable"]
 
 

@@ -14,9 +14,17 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from broker_config import codec
-from broker_config.errors import Conflict, MessageError
+from broker_config.errors import Conflict, JobNotFound, MessageError
 from broker_config.job import Job
-from broker_config.messages import ConductorRecord, ErrorInfo, JobProgress, SessionRecord, SessionStatus
+from broker_config.messages import (
+    PROTOCOL,
+    PROTOCOL_OLDEST,
+    ConductorRecord,
+    ErrorInfo,
+    JobProgress,
+    SessionRecord,
+    SessionStatus,
+)
 from broker_config.streams import PROGRESS
 from broker_config.subjects import (
     CONDUCTOR,
@@ -37,6 +45,7 @@ from .jet import Jet
 from .job_store import STREAM as JOBS_STREAM
 from .job_store import JobStore
 from .job_store import subject as job_subject
+from .quarantine import Quarantine
 from .stream_feed import FeedMessage, StreamFeed
 from .sweeper import Sweeper
 
@@ -51,6 +60,8 @@ CHECKPOINT_EVERY = 1.0
 CANCEL_GRACE = 5.0
 #: Two heartbeats: a session that no runner named for so long is not running, s.
 UNCLAIMED_AFTER = 2.5
+#: A record of a runner is a kilobyte or so.
+MAX_RECORD_BYTES = 64 * 1024
 #: Headlines a second over all jobs, so that a thousand jobs do not cost a core.
 HEADLINES_PER_TURN = 20
 
@@ -64,12 +75,14 @@ class Conductor:
         store: JobStore,
         roster: Roster,
         *,
+        quarantine: Quarantine,
         sure: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._jet = jet
         self._store = store
         self._roster = roster
+        self._quarantine = quarantine
         self._sure = sure
         self._clock = clock
         self._queue = DispatchQueue(jet)
@@ -83,8 +96,8 @@ class Conductor:
         self._online: Mapping[str, int] = {}
         self._touched: set[str] = set()
         self._steered_at = 0.0
-        #: Records that could not be read, since this conductor began.
-        self.unreadable = 0
+        #: Jobs that are finished: a record of one of them is late, not foreign.
+        self._finished: set[str] = set()
 
     async def conduct(self, token: int) -> None:
         """Conduct until cancelled; raises a `BrokerError` when the broker fails it."""
@@ -92,18 +105,20 @@ class Conductor:
         self._documents.clear()
         self._records.clear()
         async with asyncio.TaskGroup() as group:
+            # Before the documents: a job that is stored after they were read has its records after this.
+            newest = await self._jet.last_seq(PROGRESS.name)
             documents = StreamFeed(self._jet, JOBS_STREAM, job_subject("*"), self._document)
             group.create_task(documents.run(), name="feed of jobs")
             await documents.caught_up.wait()
             await self._read_documents()
-            start = min((r.fold.seq for r in self._runs.values()), default=None)
-            if start is None:
-                start = await self._jet.last_seq(PROGRESS.name)
-            records = StreamFeed(self._jet, PROGRESS.name, SESSION_RECORDS, self._record, start=start + 1)
+            start = min((r.fold.seq for r in self._runs.values()), default=newest)
+            records = StreamFeed(
+                self._jet, PROGRESS.name, SESSION_RECORDS, self._record, start=min(start, newest) + 1
+            )
             group.create_task(records.run(), name="feed of records")
             queued = await self._queue.scan()
             await records.caught_up.wait()
-            self._fold()
+            await self._fold()
             await self._lay_out(queued)
             group.create_task(self._sweeper.listen(self._wake.set), name="advisories")
             log.info("conducting %d jobs", len(self._runs))
@@ -137,7 +152,9 @@ class Conductor:
                     run.job, run.revision = job, message.seq
                     run.dirty = True
                     self._touched.add(job.id)
-            elif job.state != "finished":
+            elif job.state == "finished":
+                self._finished.add(job.id)
+            else:
                 self._runs[job.id] = run = await self._load(job, message.seq)
                 self._touched.add(job.id)
                 new.append(run)
@@ -178,7 +195,7 @@ class Conductor:
             self._wake.clear()
             for run in await self._read_documents():
                 run.lay_out([], self._clock())
-            left_over = self._fold()
+            left_over = await self._fold()
             now = self._clock()
             self._hear_runners(now)
             await self._steer_all(now)
@@ -192,26 +209,49 @@ class Conductor:
             except TimeoutError:
                 pass
 
-    def _fold(self) -> list[int]:
+    async def _fold(self) -> list[int]:
+        """Fold what the feed has brought; sequences of DISPATCH messages that nobody will ack any more."""
         left_over: list[int] = []
+        strangers: set[str] = set()
         while self._records:
             message = self._records.popleft()
             job, writer = parse_session_record(message.subject)
             run = self._runs.get(job)
+            if run is None and job not in self._finished and job not in strangers:
+                run = await self._look_for(job)
+                if run is None and job not in self._finished:
+                    strangers.add(job)
             if run is None:
+                if job in strangers:
+                    self._quarantine.put("record", message.subject, message.data, f"there is no job {job}")
                 continue
             try:
                 record = _read_record(message.data, job, writer)
             except MessageError as e:
-                self.unreadable += 1
-                log.warning("record %d on %s does not count: %s", message.seq, message.subject, e)
+                self._quarantine.put("record", message.subject, message.data, str(e))
                 run.fold.seq = max(run.fold.seq, message.seq)
                 continue
+            foreign = run.fold.foreign
             left_over += run.apply(message.seq, record)
+            if run.fold.foreign != foreign:
+                self._quarantine.put("record", message.subject, message.data, "no such session in the plan")
             self._touched.add(job)
             if writer == CONDUCTOR:
                 run.conductor_seq = max(run.conductor_seq, message.seq)
         return left_over
+
+    async def _look_for(self, id: str) -> JobRun | None:
+        """A job whose record has come before its document: the two feeds are not in step."""
+        try:
+            job, revision = await self._store.read(id)
+        except (JobNotFound, MessageError):
+            return None
+        if job.state == "finished":
+            self._finished.add(id)
+            return None
+        run = self._runs[id] = await self._load(job, revision)
+        run.lay_out([], self._clock())
+        return run
 
     def _hear_runners(self, now: float) -> None:
         if self._roster.version == self._roster_version:
@@ -419,6 +459,7 @@ class Conductor:
         await self._jet.nc.publish(job_progress(run.id), codec.encode(run.progress))
         log.info("job %s is finished: %s %s", run.id, run.job.verdict, run.job.reason)
         del self._runs[run.id]
+        self._finished.add(run.id)
         await self._queue.withdraw_all(f.seq for f in run.in_flight.values() if f.seq)
 
 
@@ -429,7 +470,9 @@ def _read_record(data: bytes, job: str, writer: str) -> SessionRecord | Conducto
         if owed.job != job:
             raise MessageError(f"its content is of job {owed.job}, not of {job}")
         return owed
-    record = codec.decode(data, SessionRecord)
+    record = codec.decode(data, SessionRecord, MAX_RECORD_BYTES)
+    if not PROTOCOL_OLDEST <= record.protocol <= PROTOCOL:
+        raise MessageError(f"it is of protocol {record.protocol}, not {PROTOCOL_OLDEST} to {PROTOCOL}")
     if record.job != job or record.runner != writer:
         raise MessageError(f"its content is of job {record.job} and runner {record.runner}")
     return record

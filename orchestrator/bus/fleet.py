@@ -18,6 +18,7 @@ from broker_config.subjects import RUNNER_HEARTBEATS
 from orchestrator.core.roster import Roster
 
 from .jet import Jet
+from .quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,16 @@ REMEMBER_EVERY = 60.0
 class Fleet:
     """`run` keeps the roster until cancelled. `clock` gives seconds since 1970."""
 
-    def __init__(self, jet: Jet, *, clock: Callable[[], float]) -> None:
+    def __init__(self, jet: Jet, quarantine: Quarantine, *, clock: Callable[[], float]) -> None:
         self._jet = jet
+        self._quarantine = quarantine
         self._clock = clock
         self.roster = Roster()
+        #: Set once heartbeats are subscribed to.
+        self.listening = asyncio.Event()
         self._changed = asyncio.Condition()
         self._remembered: dict[str, tuple[str, str, float]] = {}
         self._to_remember: asyncio.Queue[RunnerView] = asyncio.Queue(maxsize=10_000)
-        #: Heartbeats that could not be read.
-        self.unreadable = 0
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -46,6 +48,7 @@ class Fleet:
             group.create_task(self._sweep(), name="sweep of runners")
             group.create_task(self._remember(), name="remember runners")
             sub = await self._jet.nc.subscribe(RUNNER_HEARTBEATS, cb=self._hear)
+            self.listening.set()
             try:
                 await asyncio.Event().wait()
             finally:
@@ -81,8 +84,7 @@ class Fleet:
             if msg.subject.rpartition(".")[2] != beat.runner:
                 raise MessageError(f"a heartbeat of {beat.runner} came on {msg.subject}")
         except MessageError as e:
-            self.unreadable += 1
-            log.debug("a heartbeat does not count: %s", e)
+            self._quarantine.put("heartbeat", msg.subject, msg.data, str(e))
             return
         for line in self.roster.hear(beat, self._clock()):
             log.info("%s", line)

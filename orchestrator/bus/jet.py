@@ -18,6 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from broker_config.cancellation import kept
 from broker_config.errors import BrokerError, BrokerUnavailable, Conflict, StreamFull
 
 TIMEOUT = 5.0
@@ -178,7 +179,7 @@ class Jet:
         try:
             await self.nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=inbox)
             while len(out) < limit:
-                msg = await sub.next_msg(timeout=TIMEOUT)
+                msg = await kept(sub.next_msg(timeout=TIMEOUT))
                 status = (msg.headers or {}).get("Status")
                 if status == "204" or status == "404":
                     break
@@ -215,7 +216,7 @@ class Jet:
         self, subject: str, data: bytes, headers: dict[str, str] | None = None, *, empty_ok: bool = False
     ) -> dict[str, Any]:
         try:
-            reply = await self.nc.request(subject, data, timeout=TIMEOUT, headers=headers or None)
+            reply = await kept(self.nc.request(subject, data, timeout=TIMEOUT, headers=headers or None))
         except _AWAY:
             raise BrokerUnavailable(
                 f"{subject}: the broker does not answer; it may be restarting, try again"

@@ -25,6 +25,8 @@ from broker_config.streams import DISPATCH
 from broker_config.subjects import CONDUCTOR, RUNNER_REGISTER, RUNNER_REGISTER_QUEUE, token
 from orchestrator.core.roster import Roster
 
+from .quarantine import Quarantine
+
 log = logging.getLogger(__name__)
 
 MAX_SLOTS = 10_000
@@ -33,10 +35,13 @@ MAX_SLOTS = 10_000
 class Registrar:
     """`run` answers until cancelled. `lease` in seconds."""
 
-    def __init__(self, nc: Client, roster: Roster, *, lease: float) -> None:
+    def __init__(self, nc: Client, roster: Roster, quarantine: Quarantine, *, lease: float) -> None:
         self._nc = nc
+        self._quarantine = quarantine
         self._roster = roster
         self._lease = lease
+        #: Set once registrations are subscribed to.
+        self.listening = asyncio.Event()
         #: Consumers that were made sure of, so that a crowd of runners does not ask for each again.
         self._consumers: dict[tuple[str, str | None], str] = {}
 
@@ -47,6 +52,7 @@ class Registrar:
                 group.create_task(self._answer(msg), name="registration")
 
             sub = await self._nc.subscribe(RUNNER_REGISTER, queue=RUNNER_REGISTER_QUEUE, cb=take)
+            self.listening.set()
             try:
                 await asyncio.Event().wait()
             finally:
@@ -62,6 +68,7 @@ class Registrar:
         try:
             request = codec.decode(msg.data, RegisterRequest)
         except MessageError as e:
+            self._quarantine.put("register", msg.subject, msg.data, str(e))
             reply = _refuse("", "bad_request", str(e))
         else:
             reply = self._check(request) or await self._accept(request)

@@ -62,10 +62,7 @@ class Outbox(Generic[T]):
 
     def take(self) -> T:
         """The next to be written: answers first, then states. Raises `KeyError` when empty."""
-        if self._answers:
-            item = self._answers.popleft()
-        else:
-            item = self._states.pop(next(iter(self._states), ""))
+        item = self._answers.popleft() if self._answers else self._states.pop(next(iter(self._states), ""))
         self.size -= len(item)
         return item
 

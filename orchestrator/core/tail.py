@@ -34,6 +34,6 @@ class Tail(Generic[T]):
 
     def after(self, since: int) -> list[T] | None:
         """All items newer than `since`, or None where some of them may not be here any more."""
-        if not self._items or not self._items[0][0] <= since <= self._items[-1][0]:
+        if not self._items or not self._items[0][0] - 1 <= since <= self._items[-1][0]:
             return None
         return [item for seq, _, item in self._items if seq > since]

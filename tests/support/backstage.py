@@ -1,4 +1,4 @@
-"""For tests of the conductor: an orchestrator without its web side, and a runner that is a few lines of NATS."""
+"""For tests of the conductor: an orchestrator without its web side, a runner that is a few lines of NATS."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from orchestrator.bus.fleet import Fleet
 from orchestrator.bus.jet import Jet
 from orchestrator.bus.job_store import JobStore
 from orchestrator.bus.leadership import Leadership
+from orchestrator.bus.quarantine import Quarantine
 from tests.support.waiting import eventually
 
 _ids = itertools.count(1)
@@ -47,12 +48,14 @@ class Backstage:
         self.store = JobStore(
             self.jet, clock=time.time, new_id=lambda: f"job{next(_ids):04d}", new_seed=lambda: 7
         )
-        self.fleet = Fleet(self.jet, clock=time.time)
+        self.quarantine = Quarantine(self.jet, name, clock=time.time)
+        self.fleet = Fleet(self.jet, self.quarantine, clock=time.time)
         self.leadership = Leadership(self.jet, name, monotonic=time.monotonic)
         self.conductor = Conductor(
             self.jet,
             self.store,
             self.fleet.roster,
+            quarantine=self.quarantine,
             sure=lambda: self.leadership.sure,
             clock=time.time,
         )
@@ -85,9 +88,14 @@ async def backstage(url: str, name: str = "one") -> AsyncIterator[Backstage]:
         stage = Backstage(nc, name)
         async with asyncio.TaskGroup() as group:
             tasks = [
+                group.create_task(stage.quarantine.run()),
                 group.create_task(stage.fleet.run()),
                 group.create_task(stage.leadership.hold(stage.conductor.conduct)),
             ]
+            await stage.fleet.listening.wait()
+            # Twice: the PING of the first goes out before a subscription that is still queued.
+            await nc.flush()
+            await nc.flush()
             try:
                 yield stage
             finally:
@@ -171,6 +179,8 @@ class RawRunner:
             if duration is None:
                 await asyncio.Event().wait()
             await asyncio.sleep(duration or 0)
+            # Over before its record is out: the next one may come before the answer to it.
+            self.running.pop((d.job, d.session), None)
             await self.record(d)
             await self.nc.request(msg.reply, b"+ACK", timeout=5)
         finally:

@@ -1,0 +1,226 @@
+"""Connecting to the broker: the options that matter set, errors in words, a bounded farewell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nats.errors
+from nats.aio.client import Client
+
+from .errors import BrokerRefused, BrokerUnavailable, SettingsError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PORT = 4222
+_SCHEMES = ("nats", "tls", "ws", "wss")
+_PASSWORD = re.compile(r"^(\w+://)?.*@")
+_REFUSALS = ("authorization", "authentication", "maximum connections", "user authentication")
+
+
+def mask(url: str) -> str:
+    """`url` without the credentials in it, fit for messages and logs."""
+    return ",".join(_PASSWORD.sub(r"\1***@", part.strip()) for part in url.split(","))
+
+
+def servers_of(url: str) -> list[str]:
+    """The single URLs of `url`, which may hold several with commas between; else `SettingsError`."""
+    servers = []
+    for part in filter(None, (p.strip() for p in url.split(","))):
+        server = part if "://" in part else f"nats://{part}"
+        try:
+            parts = urlsplit(server)
+            port = parts.port
+        except ValueError:
+            raise SettingsError(f"broker URL {mask(server)!r} is not a URL; use nats://host:port") from None
+        if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
+            raise SettingsError(
+                f"broker URL {mask(server)!r} is not allowed; use nats://host:port (or tls, ws, wss), "
+                "several with commas between"
+            )
+        servers.append(server)
+    if not servers:
+        raise SettingsError("the broker URL is empty; use nats://host:port")
+    if len({urlsplit(s).scheme in ("ws", "wss") for s in servers}) > 1:
+        raise SettingsError(f"broker URL {mask(url)!r} mixes ws and nats addresses; use one kind")
+    return servers
+
+
+async def connect(
+    url: str,
+    *,
+    name: str,
+    timeout: float = 5.0,
+    on_closed: Callable[[], None] | None = None,
+    on_reconnected: Callable[[], None] | None = None,
+    on_disconnected: Callable[[], None] | None = None,
+    on_error: Callable[[Exception], None] | None = None,
+    inbox_prefix: str | None = None,
+    credentials: Path | None = None,
+    reconnect_wait: float | None = None,
+) -> Client:
+    """A connected client that reconnects for ever; leave it with `leave`.
+
+    `url` may hold several addresses with commas between. Within `timeout` seconds the first connect is tried
+    again and again, so the broker may still be starting. `reconnect_wait` (seconds between attempts later on)
+    is drawn from 0.25 to 1 by default: a fleet does not come back in one instant.
+
+    `on_closed` is called when the client is closed for good, also by the broker (a revoked credential): such
+    a client never comes back, and what holds it must end. Callbacks must not block.
+
+    Raises `BrokerUnavailable` (nobody answers in time), `BrokerRefused` (credentials), `SettingsError` (the
+    URL or the credentials file cannot be used).
+    """
+    servers = servers_of(url)
+    shown = ", ".join(map(mask, servers))
+    options: dict[str, Any] = {}
+    if inbox_prefix is not None:
+        options["inbox_prefix"] = inbox_prefix
+    if credentials is not None:
+        options["user_credentials"] = str(_readable(credentials))
+
+    connecting = True
+    last: Exception | None = None
+
+    async def error_cb(e: Exception) -> None:
+        nonlocal last
+        if not connecting:
+            (on_error or _log_error(name))(e)
+            return
+        last = e
+        if _is_refusal(e):
+            # Leaves nats-py's connect loop, which would try the same credentials for ever.
+            raise BrokerRefused(
+                f"the broker at {shown} refused the connection: {_words(e)}; check user, password or "
+                "credentials file"
+            )
+
+    nc = Client()
+    try:
+        async with asyncio.timeout(timeout):
+            await nc.connect(
+                servers,
+                name=name,
+                error_cb=error_cb,
+                closed_cb=_callback(on_closed),
+                reconnected_cb=_callback(on_reconnected),
+                disconnected_cb=_callback(on_disconnected),
+                connect_timeout=2,
+                max_reconnect_attempts=-1,
+                # nats-py is annotated for whole seconds but takes fractions.
+                reconnect_time_wait=reconnect_wait or random.uniform(0.25, 1.0),  # type: ignore[arg-type]
+                ping_interval=5,
+                max_outstanding_pings=2,
+                drain_timeout=2,
+                **options,
+            )
+    except TimeoutError:
+        await _close(nc)
+        why = f": {_words(last)}" if last else ""
+        raise BrokerUnavailable(
+            f"no NATS broker answers at {shown} within {timeout:g} s{why}; check the address and that "
+            "nats-server runs there"
+        ) from None
+    except ModuleNotFoundError as e:
+        raise SettingsError(
+            f"credentials files need the Python package {e.name}; pip install 'nats-py[nkeys]'"
+        ) from None
+    except BaseException:
+        await _close(nc)
+        raise
+    finally:
+        connecting = False
+    return nc
+
+
+async def leave(nc: Client, within: float = 3.0) -> None:
+    """Drain (handlers finish, what was published goes out), then close; all of it within `within` seconds."""
+    try:
+        if nc.is_connected:
+            async with asyncio.timeout(within):
+                await nc.drain()
+    except (TimeoutError, OSError, nats.errors.Error) as e:
+        logger.debug("connection not drained: %s", e)
+    finally:
+        await _close(nc)
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    *,
+    name: str,
+    timeout: float = 5.0,
+    on_closed: Callable[[], None] | None = None,
+    on_reconnected: Callable[[], None] | None = None,
+    on_disconnected: Callable[[], None] | None = None,
+    on_error: Callable[[Exception], None] | None = None,
+    inbox_prefix: str | None = None,
+    credentials: Path | None = None,
+    reconnect_wait: float | None = None,
+) -> AsyncIterator[Client]:
+    """`connect`, and `leave` at the end; `on_closed` is called then too."""
+    nc = await connect(
+        url,
+        name=name,
+        timeout=timeout,
+        on_closed=on_closed,
+        on_reconnected=on_reconnected,
+        on_disconnected=on_disconnected,
+        on_error=on_error,
+        inbox_prefix=inbox_prefix,
+        credentials=credentials,
+        reconnect_wait=reconnect_wait,
+    )
+    try:
+        yield nc
+    finally:
+        await leave(nc)
+
+
+async def _close(nc: Client) -> None:
+    if nc.is_closed:
+        return
+    with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
+        async with asyncio.timeout(2):
+            await nc.close()
+
+
+def _callback(call: Callable[[], None] | None) -> Callable[[], Awaitable[None]]:
+    async def callback() -> None:
+        if call is not None:
+            call()
+
+    return callback
+
+
+def _log_error(name: str) -> Callable[[Exception], None]:
+    def log(e: Exception) -> None:
+        logger.warning("%s: broker connection: %s", name, _words(e))
+
+    return log
+
+
+def _is_refusal(e: Exception) -> bool:
+    text = str(e).lower()
+    return isinstance(e, nats.errors.AuthorizationError) or any(word in text for word in _REFUSALS)
+
+
+def _words(e: Exception) -> str:
+    return str(e).removeprefix("nats: ").strip("'") or type(e).__name__
+
+
+def _readable(path: Path) -> Path:
+    try:
+        path.read_bytes()
+    except OSError as e:
+        raise SettingsError(f"credentials file {path} cannot be read: {e.strerror}") from None
+    return path

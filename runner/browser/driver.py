@@ -1,0 +1,112 @@
+"""Playwright's driver: one Node process that all browsers of a runner hang on; started anew when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+import psutil
+from playwright.async_api import Error, Playwright, async_playwright
+
+from broker_config.errors import BrowserNotStarted
+
+from .bounded import bounded
+from .processes import alive, kill_tree
+
+log = logging.getLogger(__name__)
+
+START_LIMIT = 30.0
+#: Ctrl-C in a terminal goes to the whole process group. The runner ends its sessions in good order then; the
+#: driver must live on until the runner closes it (it ends by itself when the runner is gone).
+_DEAF = "--import=data:text/javascript,['SIGINT','SIGTERM'].map(s=>process.on(s,()=>{}))"
+
+
+class Driver:
+    """Safe for concurrent use."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._playwright: Playwright | None = None
+        self._process: psutil.Process | None = None
+        self._dead = False
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The driver's process, where it was started."""
+        return self._process
+
+    @property
+    def alive(self) -> bool:
+        return not self._dead and self._process is not None and alive(self._process)
+
+    async def playwright(self) -> Playwright:
+        """Playwright with a living driver. Raises `BrowserNotStarted`."""
+        async with self._lock:
+            if self._playwright is None or not self.alive:
+                if self._playwright is not None:
+                    log.warning("Playwright's driver has ended; starting it again")
+                await self._stop()
+                await self._start()
+            assert self._playwright is not None
+            return self._playwright
+
+    def kill(self) -> None:
+        """End the driver and its browsers at once; every call that waits for it raises."""
+        self._dead = True
+        if self._process is not None:
+            kill_tree(self._process)
+
+    async def close(self) -> None:
+        """End the driver in good order, or by force. It can be started again."""
+        async with self._lock:
+            await self._stop()
+
+    async def _start(self) -> None:
+        manager = async_playwright()
+
+        def kill() -> None:
+            # Playwright does not tell the process otherwise.
+            with contextlib.suppress(AttributeError, psutil.Error):
+                kill_tree(psutil.Process(manager._connection._transport._proc.pid))  # type: ignore[attr-defined]
+
+        try:
+            with _environment("NODE_OPTIONS", _DEAF):
+                playwright = await bounded(manager.start(), START_LIMIT, [kill])
+            self._process = psutil.Process(manager._connection._transport._proc.pid)  # type: ignore[attr-defined]
+        except asyncio.CancelledError:
+            kill()
+            raise
+        except Exception as e:
+            kill()
+            reason = f"no answer in {START_LIMIT:g} s" if isinstance(e, TimeoutError) else e
+            raise BrowserNotStarted(
+                f"Playwright's driver does not start: {reason}; reinstall the package playwright"
+            ) from e
+        self._playwright = playwright
+        self._dead = False
+
+    async def _stop(self) -> None:
+        playwright, self._playwright = self._playwright, None
+        try:
+            if playwright is not None:
+                with contextlib.suppress(Error, OSError, TimeoutError):
+                    await bounded(playwright.stop(), 5.0, [self.kill])
+        finally:
+            self.kill()
+
+
+@contextlib.contextmanager
+def _environment(name: str, addition: str) -> Iterator[None]:
+    """Add to an environment variable that Playwright hands on to its driver."""
+    before = os.environ.get(name)
+    os.environ[name] = f"{before} {addition}" if before else addition
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

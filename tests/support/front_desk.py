@@ -1,0 +1,152 @@
+"""For tests of the runner: what it needs of an orchestrator, in a few lines of NATS."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from broker_config import codec, connection
+from broker_config.messages import (
+    ControlReply,
+    Dispatch,
+    Heartbeat,
+    JobControl,
+    JobLog,
+    Refusal,
+    RegisterReply,
+    RegisterRequest,
+    RunnerControl,
+    RunnerSettings,
+    SessionRecord,
+)
+from broker_config.provisioning import ensure_dispatch_consumer, provision
+from broker_config.subjects import (
+    JOB_LOGS,
+    RUNNER_HEARTBEATS,
+    RUNNER_REGISTER,
+    job_control,
+    job_dispatch,
+    runner_control,
+)
+from tests.support.waiting import eventually
+
+
+class FrontDesk:
+    """Registers runners, dispatches sessions and reads their records. Lists grow as messages come."""
+
+    def __init__(self, nc: Client, *, lease: float, platforms: Sequence[str]) -> None:
+        self.nc = nc
+        self.js = nc.jetstream()
+        self.lease = lease
+        self.platforms = platforms
+        self.refusals: list[Refusal] = []
+        self.registrations: list[RegisterRequest] = []
+        self.heartbeats: list[Heartbeat] = []
+        self.logs: list[JobLog] = []
+
+    async def open(self) -> None:
+        await provision(self.nc)
+        for platform in self.platforms:
+            await ensure_dispatch_consumer(self.nc, platform, lease=self.lease)
+        await self.nc.subscribe(RUNNER_REGISTER, cb=self._register)
+        await self.nc.subscribe(RUNNER_HEARTBEATS, cb=self._heartbeat)
+        await self.nc.subscribe(JOB_LOGS, cb=self._log)
+
+    async def _register(self, msg: Msg) -> None:
+        request = codec.decode(msg.data, RegisterRequest)
+        self.registrations.append(request)
+        if self.refusals:
+            reply = RegisterReply(runner=request.runner, refusal=self.refusals.pop(0))
+        else:
+            offers = {offer.platform: offer.platform for offer in request.platforms}
+            settings = RunnerSettings(heartbeat_s=0.2, lease_s=self.lease, consumers=offers)
+            reply = RegisterReply(runner=request.runner, settings=settings)
+        await msg.respond(codec.encode(reply))
+
+    async def _heartbeat(self, msg: Msg) -> None:
+        self.heartbeats.append(codec.decode(msg.data, Heartbeat))
+
+    async def _log(self, msg: Msg) -> None:
+        self.logs.append(codec.decode(msg.data, JobLog))
+
+    async def dispatch(
+        self, sessions: int = 1, *, job: str = "job1", first: int = 1, platform: str = "", **more: Any
+    ) -> None:
+        platform = platform or self.platforms[0]
+        for n in range(first, first + sessions):
+            d = Dispatch(
+                job=job, session=n, platform=platform, target="shop", url="http://127.0.0.1:1/", **more
+            )
+            await self.dispatch_raw(codec.encode(d), platform)
+
+    async def dispatch_raw(self, data: bytes, platform: str = "") -> None:
+        await self.js.publish(job_dispatch(platform or self.platforms[0]), data)
+
+    async def order(self, runner: str, command: str, **more: Any) -> ControlReply:
+        message = codec.encode(RunnerControl(command=command, **more))  # type: ignore[arg-type]
+        answer = await self.nc.request(runner_control(runner), message, timeout=2)
+        return codec.decode(answer.data, ControlReply)
+
+    async def cancel(self, job: str = "job1") -> None:
+        await self.nc.publish(job_control(job), codec.encode(JobControl(job=job, command="cancel")))
+
+    async def undone(self) -> int:
+        """Messages in DISPATCH: with a runner, or waiting for one."""
+        return int((await self.js.stream_info("DISPATCH")).state.messages)
+
+    async def stored(self) -> list[SessionRecord]:
+        """All records of the stream, in order."""
+        info = await self.js.stream_info("PROGRESS")
+        out = []
+        for seq in range(info.state.first_seq, info.state.last_seq + 1):
+            message = await self.js.get_msg("PROGRESS", seq, direct=True)
+            assert message.data is not None
+            out.append(codec.decode(message.data, SessionRecord))
+        return out
+
+    async def all_done(self, sessions: int, within: float = 15.0) -> list[SessionRecord]:
+        """Wait until DISPATCH is empty and each of the sessions has a record; the records."""
+
+        async def done() -> bool:
+            stored = (await self.js.stream_info("PROGRESS")).state.messages
+            return stored >= sessions and await self.undone() == 0
+
+        await eventually(done, within, what=f"{sessions} records, and nothing in DISPATCH")
+        records = await self.stored()
+        assert {r.session for r in records} == set(range(1, sessions + 1))
+        return records
+
+    async def heard(self, state: str, within: float = 5.0) -> Heartbeat:
+        """Wait for a heartbeat in this state that comes from now on."""
+        start = len(self.heartbeats)
+        await eventually(
+            lambda: any(b.state == state for b in self.heartbeats[start:]), within, what=f"a runner {state}"
+        )
+        return next(b for b in self.heartbeats[start:] if b.state == state)
+
+
+@asynccontextmanager
+async def front_desk(
+    url: str, *, lease: float = 15.0, platforms: Sequence[str] = ("linux-chromium",)
+) -> AsyncIterator[FrontDesk]:
+    async with connection.connected(url, name="front desk", reconnect_wait=0.1) as nc:
+        desk = FrontDesk(nc, lease=lease, platforms=platforms)
+        await desk.open()
+        yield desk
+
+
+def counted(records: Sequence[SessionRecord]) -> Counter[int]:
+    """Records by session."""
+    return Counter(r.session for r in records)
+
+
+def parse_journal(text: str) -> list[tuple[str, int, int, float, int]]:
+    """`(event, session, attempt, monotonic time, process)` of each line."""
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [(event, session, attempt, at, pid) for event, _job, session, attempt, at, pid in rows]

@@ -1,0 +1,253 @@
+"""The parts that the web side stands on, kept in memory: for tests of the web side alone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import msgspec
+from nats.aio.client import Client
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from broker_config import codec
+from broker_config.api import (
+    Health,
+    JobPage,
+    JobRow,
+    PlatformView,
+    RunnerView,
+    ServerMessage,
+    SessionPage,
+    SessionRow,
+    Subscribe,
+)
+from broker_config.errors import Conflict, JobNotFound
+from broker_config.job import Checkpoint, Job
+from broker_config.job_spec import JobSpec, read_spec
+from broker_config.messages import Counts, JobProgress, JobState, PlatformOffer
+from broker_config.subjects import job_progress
+from orchestrator.bus.progress_feed import ProgressFeed
+from orchestrator.core import job_machine
+from orchestrator.core.outbox import SlowLimits
+from orchestrator.web.app import create_app
+from orchestrator.web.server import WebServer
+from orchestrator.web.web_state import WebState
+
+_ids = itertools.count(1)
+SPEC: dict[str, Any] = {"targets": [{"url": "http://localhost:8000/"}], "sessions": 5}
+
+
+def new_id() -> str:
+    """An id that no other test of this process uses."""
+    return f"webjob-{next(_ids):05d}"
+
+
+class MemoryJobs:
+    """`fault` is raised by every call while it is set; `reads` counts the calls of `get`."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.keys: dict[str, tuple[str, JobSpec]] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.fault: Exception | None = None
+        self.reads = 0
+        #: Called in the middle of each reading of a checkpoint.
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    def add(self, id: str = "", state: JobState = "running") -> str:
+        id = id or new_id()
+        self.jobs[id] = Job(id=id, spec=read_spec(SPEC), state=state, submitted_at=1.0)
+        return id
+
+    def save(self, progress: JobProgress) -> None:
+        """The conductor's checkpoint."""
+        seq = progress.seq
+        self.checkpoints[progress.job] = Checkpoint(job=progress.job, progress_seq=seq, progress=progress)
+
+    async def submit(self, spec: JobSpec, *, source: str, idempotency_key: str | None) -> tuple[Job, bool]:
+        self._check()
+        if idempotency_key in self.keys:
+            id, earlier = self.keys[idempotency_key]
+            if earlier != spec:
+                raise Conflict("the idempotency key was used for another spec")
+            return self.jobs[id], False
+        job = Job(id=new_id(), spec=spec, state="queued", submitted_at=1.0, source=source)
+        self.jobs[job.id] = job
+        if idempotency_key:
+            self.keys[idempotency_key] = job.id, spec
+        return job, True
+
+    async def get(self, job: str) -> Job:
+        self._check()
+        self.reads += 1
+        if job not in self.jobs:
+            raise JobNotFound(f"there is no job {job}")
+        return self.jobs[job]
+
+    async def page(self, *, cursor: str | None, limit: int, state: str | None) -> JobPage:
+        self._check()
+        ids = sorted((i for i in self.jobs if cursor is None or i < cursor), reverse=True)
+        jobs = [j for i in ids if state in (None, (j := self.jobs[i]).state)]
+        rows = [
+            JobRow(id=j.id, name="job", state=j.state, submitted_at=1.0, planned=5, ended=0, ok=0, failed=0)
+            for j in jobs[:limit]
+        ]
+        return JobPage(items=rows, next=rows[-1].id if len(jobs) > limit else None)
+
+    async def command(self, job: str, command: Literal["cancel", "pause", "resume"], reason: str = "") -> Job:
+        self.jobs[job] = job_machine.command(await self.get(job), command, reason)
+        return self.jobs[job]
+
+    async def checkpoint(self, job: str) -> Checkpoint | None:
+        self._check()
+        found = self.checkpoints.get(job)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return found
+
+    def _check(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+class MemorySessions:
+    def __init__(self, count: int = 0) -> None:
+        self.rows = [
+            SessionRow(session=n, attempt=1, status="ok" if n % 2 else "failed", counted=True, seq=n)
+            for n in range(1, count + 1)
+        ]
+
+    async def page(self, job: str, *, cursor: str | None, limit: int, status: str | None) -> SessionPage:
+        after = int(cursor or 0)
+        rows = [r for r in self.rows if r.seq > after and status in (None, r.status)]
+        return SessionPage(items=rows[:limit], next=str(rows[limit - 1].seq) if len(rows) > limit else None)
+
+
+class MemoryFleet:
+    def __init__(self) -> None:
+        self.version = 0
+        self._views: dict[str, RunnerView] = {}
+        self._changed = asyncio.Event()
+
+    def put(self, id: str, busy: int = 0) -> None:
+        offers = [PlatformOffer(platform="linux-chromium")]
+        self._views[id] = RunnerView(
+            id=id, state="online", slots=4, busy=busy, platforms=offers, last_seen=1.0
+        )
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_changed(self, after: int) -> int:
+        while self.version <= after:
+            await self._changed.wait()
+        return self.version
+
+    def runners(self) -> list[RunnerView]:
+        return list(self._views.values())
+
+    def runner(self, id: str) -> RunnerView | None:
+        return self._views.get(id)
+
+    def platforms(self) -> list[PlatformView]:
+        free = sum(v.slots - v.busy for v in self._views.values())
+        slots = sum(v.slots for v in self._views.values())
+        if not slots:
+            return []
+        return [PlatformView(platform="linux-chromium", runners=len(self._views), slots=slots, free=free)]
+
+
+class MemoryStatus:
+    is_ready = True
+
+    def health(self) -> Health:
+        return Health(status="ok", version="test")
+
+    async def ready(self) -> Health:
+        return Health(status="ok") if self.is_ready else Health(status="unavailable", detail="no broker")
+
+
+class Stage:
+    """A served application and everything behind it."""
+
+    def __init__(self, server: WebServer, nc: Client, state: WebState) -> None:
+        self.server = server
+        self.nc = nc
+        self.state = state
+        assert isinstance(state.jobs, MemoryJobs)
+        assert isinstance(state.fleet, MemoryFleet)
+        assert isinstance(state.sessions, MemorySessions)
+        assert isinstance(state.status, MemoryStatus)
+        self.jobs = state.jobs
+        self.fleet = state.fleet
+        self.sessions = state.sessions
+        self.status = state.status
+
+    @property
+    def api(self) -> str:
+        return f"{self.server.url}/api/v1"
+
+    async def publish(self, *progress: JobProgress) -> None:
+        """As the conductor does; each one alone on the wire when this has returned."""
+        for p in progress:
+            await self.nc.publish(job_progress(p.job), codec.encode(p))
+        await self.nc.flush()
+
+
+@asynccontextmanager
+async def stage(nc: Client, *, limits: SlowLimits | None = None, sessions: int = 0) -> AsyncIterator[Stage]:
+    state = WebState(
+        jobs=MemoryJobs(),
+        sessions=MemorySessions(sessions),
+        fleet=MemoryFleet(),
+        status=MemoryStatus(),
+        feed=ProgressFeed(nc),
+        limits=limits or SlowLimits(),
+        version="1.2.3",
+    )
+    async with WebServer(create_app(state), stop_within=1.0) as server:
+        yield Stage(server, nc, state)
+
+
+def progress(job: str, seq: int, state: JobState = "running", ok: int = 0, text: str = "") -> JobProgress:
+    return JobProgress(
+        job=job, seq=seq, at=float(seq), state=state, counts=Counts(planned=5, ok=ok), reason=text
+    )
+
+
+class Socket:
+    """A client of `/ws` that speaks in messages."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def subscribe(
+        self, *jobs: str, fleet: bool = False, logs: bool = False, since: dict[str, int] | None = None
+    ) -> None:
+        message = Subscribe(jobs=list(jobs), fleet=fleet, logs=logs, since=since or {})
+        await self.connection.send(codec.encode(message).decode())
+
+    async def receive(self, within: float = 5.0) -> Any:
+        async with asyncio.timeout(within):
+            data = await self.connection.recv()
+        return msgspec.json.decode(data, type=ServerMessage)
+
+    async def until_closed(self, within: float = 10.0) -> list[Any]:
+        """All that comes until the server closes or cuts the connection."""
+        got = []
+        async with asyncio.timeout(within):
+            try:
+                while True:
+                    got.append(msgspec.json.decode(await self.connection.recv(), type=ServerMessage))
+            except ConnectionClosed:
+                return got
+
+
+@asynccontextmanager
+async def socket(stage: Stage, **options: Any) -> AsyncIterator[Socket]:
+    async with connect(stage.server.ws_url, compression=None, max_queue=None, **options) as connection:
+        yield Socket(connection)
