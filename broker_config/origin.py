@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
+#: A name or an IPv4 address, or an IPv6 address. Nothing that a browser would decode or refuse.
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
 class Origin(NamedTuple):
@@ -28,15 +31,17 @@ class Origin(NamedTuple):
             raise ValueError(f"{url!r} is not a URL: {e}") from None
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"{url!r} is not an absolute http:// or https:// URL")
-        host = parts.hostname.rstrip(".")
-        if not host:
-            raise ValueError(f"{url!r} has no host")
         if port == 0:
             raise ValueError(f"{url!r} has port 0")
+        host = parts.hostname
         try:
-            host = host.encode("ascii").decode() if host.isascii() else host.encode("idna").decode()
+            host = (host if host.isascii() else host.encode("idna").decode()).rstrip(".")
         except UnicodeError:
             raise ValueError(f"{url!r} has a host that is not a domain name") from None
+        if not host:
+            raise ValueError(f"{url!r} has no host")
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{url!r} has a host that is not a domain name")
         return cls(parts.scheme, host, port or _PORTS[parts.scheme])
 
     @property

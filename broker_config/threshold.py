@@ -9,6 +9,7 @@ ms, sizes in bytes, rates as fractions of 1.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Literal, cast
 
 import msgspec
@@ -95,7 +96,8 @@ def parse(text: str) -> Threshold:
         text=text,
         metric=metric,
         operator=cast(Operator, m["op"]),
-        limit=float(m["number"]) * _UNITS[kind][unit],
+        # In decimals: 35 * 0.01 as floats is more than 0.35.
+        limit=float(Decimal(m["number"]) * Decimal(str(_UNITS[kind][unit]))),
         aggregate=aggregate,
         quantile=quantile,
         group=cast(Group, m["key"] or ""),

@@ -31,9 +31,9 @@ from .bus.registrar import Registrar
 from .bus.session_log import SessionLog
 from .core.ids import job_id
 from .settings import OrchestratorConfig
-from .web.app import create_app
+from .web.app import STATIC, create_app
 from .web.server import WebServer
-from .web.state import WebState
+from .web.web_state import WebState
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,7 @@ class Orchestrator:
             on_reconnected=back.set,
         ) as nc:
             self._nc = nc
-            for change in await provision(nc, replicas=self.config.replicas):
-                log.info("%s", change)
+            await provision(nc, replicas=self.config.replicas)
             jet = Jet(nc)
             self.store = JobStore(
                 jet,
@@ -96,7 +95,7 @@ class Orchestrator:
                 sure=lambda: self.leadership.sure,
                 clock=time.time,
             )
-            async with asyncio.TaskGroup() as group, ProgressFeed(nc) as feed:
+            async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._broker_gone(closed), name="watch the broker"),
                     group.create_task(self._broker_back(back, registrar), name="broker back"),
@@ -109,14 +108,17 @@ class Orchestrator:
                     jobs=self.store,
                     sessions=SessionLog(jet, self.store),
                     fleet=self.fleet,
-                    feed=feed,
+                    feed=ProgressFeed(nc),
                     status=self,
+                    static=STATIC,
+                    version=version("trafficbuster"),
                 )
                 try:
                     async with WebServer(
                         create_app(state), host=self.config.host, port=self.config.port
                     ) as web:
                         self.url = web.url
+                        tasks.append(group.create_task(web.watch(), name="web"))
                         log.info("orchestrator %s serves %s", self.name, self.url)
                         yield
                 finally:
@@ -135,8 +137,7 @@ class Orchestrator:
             back.clear()
             registrar.forget_consumers()
             try:
-                for change in await provision(self._nc, replicas=self.config.replicas):
-                    log.info("%s", change)
+                await provision(self._nc, replicas=self.config.replicas)
             except BrokerError as e:
                 log.warning("the broker is not as it should be: %s", e)
                 await asyncio.sleep(1)

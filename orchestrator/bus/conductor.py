@@ -447,7 +447,8 @@ class Conductor:
             waiting_for=[],
             counts=counts(run.fold),
         )
-        run.progress = self._headline(run, now)
+        # The checkpoint first: a finished job must never lack its last one. It says so only after the document
+        # does, since until then a user's order can still change the verdict.
         await self._save(run, now)
         try:
             run.revision = await self._store.write(run.job, run.revision)
@@ -456,7 +457,8 @@ class Conductor:
             run.job, run.revision = await self._store.read(run.id)
             run.dirty = True
             return
-        await self._jet.nc.publish(job_progress(run.id), codec.encode(run.progress))
+        await self._publish_progress(run, now)
+        await self._save(run, now)
         log.info("job %s is finished: %s %s", run.id, run.job.verdict, run.job.reason)
         del self._runs[run.id]
         self._finished.add(run.id)

@@ -10,7 +10,7 @@ import msgspec
 
 from broker_config import codec
 from broker_config.api import JobPage, JobRow
-from broker_config.errors import Conflict, JobNotFound, MessageError, NameRefused, SpecError, StreamFull
+from broker_config.errors import Conflict, JobNotFound, MessageError, NameRefused, Problem, SpecError, StreamFull
 from broker_config.job import Checkpoint, Job, checkpoint_key, job_key
 from broker_config.job_spec import JobSpec
 from broker_config.messages import JobControl
@@ -23,6 +23,8 @@ from .jet import Jet
 
 STREAM = f"KV_{JOBS.name}"
 _ATTEMPTS = 20
+#: A job is one message of the broker, which takes 1 MiB.
+MAX_DOCUMENT_BYTES = 900_000
 #: Room that must be left in a stream before a job is taken on, bytes a session.
 _BYTES_PER_RECORD = 1_200
 
@@ -72,8 +74,12 @@ class JobStore:
             idempotency_key=idempotency_key,
             after_seq=await self._jet.last_seq(PROGRESS.name),
         )
+        document = codec.encode(job)
+        if len(document) > MAX_DOCUMENT_BYTES:
+            what = f"the job is {len(document)} bytes as a document; at most {MAX_DOCUMENT_BYTES} are allowed"
+            raise SpecError([Problem("", f"{what}; split it into several jobs")])
         try:
-            await self._jet.publish(subject(job_key(id)), codec.encode(job), expected_last=0)
+            await self._jet.publish(subject(job_key(id)), document, expected_last=0)
         except Conflict:
             return await self.get(id), False
         return job, True

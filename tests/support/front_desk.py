@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -144,9 +143,3 @@ async def front_desk(
 def counted(records: Sequence[SessionRecord]) -> Counter[int]:
     """Records by session."""
     return Counter(r.session for r in records)
-
-
-def parse_journal(text: str) -> list[tuple[str, int, int, float, int]]:
-    """`(event, session, attempt, monotonic time, process)` of each line."""
-    rows = [json.loads(line) for line in text.splitlines()]
-    return [(event, session, attempt, at, pid) for event, _job, session, attempt, at, pid in rows]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,14 +59,14 @@ def test_missing_ranges_are_just_what_is_not_in_it(size: int, data: st.DataObjec
     assert [s for a, b in missing for s in range(a, b + 1)] == [
         s for s in range(1, size + 1) if s not in there
     ]
-    assert all(b + 1 < c for (_, b), (c, _) in zip(missing, missing[1:], strict=False))
+    assert all(b + 1 < c for (_, b), (c, _) in pairwise(missing))
 
 
 @given(st.sets(st.integers(1, 60)))
 def test_ranges_cover_just_the_sessions_and_no_two_touch(sessions: set[int]) -> None:
     found = ranges(list(sessions))
     assert [s for a, b in found for s in range(a, b + 1)] == sorted(sessions)
-    assert all(b + 1 < c for (_, b), (c, _) in zip(found, found[1:], strict=False))
+    assert all(b + 1 < c for (_, b), (c, _) in pairwise(found))
 
 
 @pytest.mark.parametrize("bits", [b"", b"\x05", b"\x05\x00\xff\xff"])

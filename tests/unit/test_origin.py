@@ -15,6 +15,7 @@ from broker_config.origin import Origin
         ("https://shop.example:443/", "https://shop.example"),
         ("https://shop.example:80/", "https://shop.example:80"),
         ("http://shop.example./", "http://shop.example"),
+        ("http://shop.example\u3002/", "http://shop.example"),  # an ideographic full stop
         ("http://[::1]:8080/", "http://[::1]:8080"),
         ("http://user:secret@shop.example/", "http://shop.example"),
         ("http://bücher.example/", "http://xn--bcher-kva.example"),
@@ -50,6 +51,10 @@ def test_the_origin_of_a_url(url: str, text: str) -> None:
         "http://shop.example\x00/",
         " http://shop.example/",
         "http://shop.example/\x7f",
+        "http://%31%32%37.0.0.1/",
+        "http://a|b.example/",
+        "http://\u00af.example/",  # becomes a space when it is normalised
+        "http://[fe80::1%25eth0]/",
         "http://" + "a" * 64 + "ü.example/",
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -31,7 +32,7 @@ def test_shares_sum_exactly_and_none_is_one_away_from_its_due(total: int, weight
 def test_of_two_weights_the_larger_never_gets_less(total: int, weights: list[float]) -> None:
     parts = split(total, weights)
     ranked = sorted(zip(weights, parts, strict=True))
-    for (low, less), (high, more) in zip(ranked, ranked[1:], strict=False):
+    for (low, less), (high, more) in pairwise(ranked):
         assert low == high or less <= more
 
 

@@ -1,0 +1,37 @@
+"""`/runners`: who is there and what they offer."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from broker_config.api import PlatformList, RunnerList, RunnerView
+
+from .problems import RequestRefused
+from .typed_route import TypedRoute
+from .web_state import web
+
+
+async def list_runners(request: Request) -> RunnerList:
+    """All runners, those that are lost or have left too."""
+    return RunnerList(items=web(request).fleet.runners())
+
+
+async def available_platforms(request: Request) -> PlatformList:
+    """Platforms that online runners offer now."""
+    return PlatformList(items=web(request).fleet.platforms())
+
+
+async def get_runner(request: Request, *, id: str) -> RunnerView:
+    """One runner, as its last heartbeat showed it."""
+    view = web(request).fleet.runner(id)
+    if view is None:
+        raise RequestRefused(404, f"there is no runner {id[:100]!r}; /runners lists those that are known")
+    return view
+
+
+ROUTES = [
+    TypedRoute("GET", "/runners", list_runners, tag="runners"),
+    # Before `/runners/{id}`, which would take it for a runner.
+    TypedRoute("GET", "/runners/available-platforms", available_platforms, tag="runners"),
+    TypedRoute("GET", "/runners/{id}", get_runner, tag="runners", problems=(404,)),
+]

@@ -1,0 +1,204 @@
+"""What a session costs: CPU-seconds of the whole process tree, against a bare Playwright loop.
+
+Both do the same work on the same site at the same concurrency: a fresh context, the page, the same scroll
+steps with the same rests, close. They take turns, round by round, so that the machine's moods hit both.
+
+    uv run python -m tests.benchmarks.session_cost [--rounds 6] [--sessions 24] [--concurrency 4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from broker_config.duration_range import DurationRange
+from broker_config.job_spec import Behaviour
+from broker_config.messages import Dispatch
+from broker_config.platform import this_system
+from runner.browser.executor import BrowserExecutor
+from runner.browser.finder import installed
+from runner.browser.launch import launch_options
+from runner.core.behaviour import MAX_STEPS, BehaviourPlan, plan_behaviour
+from tests.support.site import open_site
+
+BEHAVIOUR = Behaviour(dwell=DurationRange(0.0, 0.0))
+SCROLL = """async ({look, steps, most}) => {
+  const sleep = ms => new Promise(done => setTimeout(done, ms));
+  await sleep(look);
+  const page = document.scrollingElement;
+  for (let i = 0; i < most && page.scrollTop + innerHeight < page.scrollHeight - 1; i++) {
+    const [share, rest] = steps[i % steps.length];
+    page.scrollBy({top: innerHeight * share, behavior: 'instant'});
+    await sleep(rest);
+  }
+}"""
+
+
+class Executor:
+    """The sessions of a runner."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._executor = BrowserExecutor(["chromium"], say=lambda text: None)
+
+    async def start(self) -> None:
+        await self._executor.start()
+
+    async def session(self, number: int) -> None:
+        dispatch = Dispatch(
+            job="bench",
+            session=number,
+            platform=f"{this_system()}-chromium",
+            target="t",
+            url=self._url,
+            seed=number,
+            behaviour=BEHAVIOUR,
+        )
+        outcome = await self._executor.run(dispatch, lambda event, text: None)
+        if outcome.status != "ok":
+            raise SystemExit(f"a session failed: {outcome.error}")
+
+
+class Bare:
+    """Playwright and nothing else."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def start(self) -> None:
+        from playwright.async_api import async_playwright
+
+        found = installed(["chromium"])[0]
+        playwright = await async_playwright().start()
+        self._browser = await playwright.chromium.launch(
+            executable_path=found.path,
+            chromium_sandbox=launch_options(found, "", "", 30)["chromium_sandbox"],
+        )
+
+    async def session(self, number: int) -> None:
+        plan: BehaviourPlan = plan_behaviour(BEHAVIOUR, number)
+        context = await self._browser.new_context()
+        page = await context.new_page()
+        response = await page.goto(self._url, wait_until="load")
+        if response is None or not response.ok:
+            raise SystemExit("a session failed")
+        steps = [[s.share, s.rest * 1000] for s in plan.steps]
+        await page.evaluate(SCROLL, {"look": plan.look * 1000, "steps": steps, "most": MAX_STEPS})
+        await context.close()
+
+
+async def work(kind: str, url: str, concurrency: int) -> None:
+    """A worker: for each line on stdin, that many sessions; then a line on stdout."""
+    worker = Executor(url) if kind == "executor" else Bare(url)
+    await worker.start()
+    print("ready", flush=True)
+    number = 0
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        todo = iter(range(number, number + int(line)))
+        number += int(line)
+
+        async def slot(todo: object = todo) -> None:
+            for n in todo:  # type: ignore[attr-defined]
+                await worker.session(n)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(slot())
+        print("done", flush=True)
+    os._exit(0)  # the driver ends with us, the browser with the driver
+
+
+def tree_cpu(root: int) -> float:
+    """CPU-seconds of a process and all below it, ended and collected ones included."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                stat = (folder / "stat").read_text()
+            except OSError:
+                continue
+            fields = stat[stat.rindex(")") + 2 :].split()
+            parents[int(folder.name)] = int(fields[1])
+            ticks[int(folder.name)] = sum(map(int, fields[11:15]))
+    inside = {root}
+    while more := {p for p, parent in parents.items() if parent in inside} - inside:
+        inside |= more
+    return sum(ticks.get(p, 0) for p in inside) / os.sysconf("SC_CLK_TCK")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--sessions", type=int, default=24)
+    parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--path", default="/rich")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        await work(options.worker, options.url, options.concurrency)
+        return
+    # Orphaned grandchildren come to us, not to init.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    async with open_site() as site:
+        workers = {}
+        for kind in ("bare", "executor"):
+            workers[kind] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.benchmarks.session_cost",
+                f"--worker={kind}",
+                f"--url={site.url}{options.path}",
+                f"--concurrency={options.concurrency}",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        pairs: dict[str, list[tuple[float, float]]] = {kind: [] for kind in workers}
+        try:
+            for kind in workers:
+                await _line(workers[kind], b"ready")
+            for round_number in range(options.rounds + 1):  # the first warms up
+                for kind in sorted(workers, reverse=bool(round_number % 2)):
+                    cpu, began = tree_cpu(workers[kind].pid), time.monotonic()
+                    workers[kind].stdin.write(f"{options.sessions}\n".encode())  # type: ignore[union-attr]
+                    await _line(workers[kind], b"done")
+                    if round_number:
+                        wall = time.monotonic() - began
+                        spent = tree_cpu(workers[kind].pid) - cpu
+                        pairs[kind].append((spent / options.sessions, options.sessions / wall))
+        finally:
+            for worker in workers.values():
+                worker.stdin.close()  # type: ignore[union-attr]
+                await worker.wait()
+    result = {
+        kind: {
+            "cpu_s_per_session": round(statistics.median(c for c, _ in rounds), 4),
+            "sessions_per_s": round(statistics.median(r for _, r in rounds), 3),
+        }
+        for kind, rounds in pairs.items()
+    }
+    both = list(zip(pairs["executor"], pairs["bare"], strict=True))
+    ratios = {
+        "cpu_ratio": round(statistics.median(e[0] / b[0] for e, b in both), 3),
+        "throughput_ratio": round(statistics.median(e[1] / b[1] for e, b in both), 3),
+        "cpu_ratios": [round(e[0] / b[0], 3) for e, b in both],
+    }
+    print(json.dumps({**result, **ratios}, indent=2))
+
+
+async def _line(worker: asyncio.subprocess.Process, expected: bytes) -> None:
+    line = await worker.stdout.readline()  # type: ignore[union-attr]
+    if line.strip() != expected:
+        raise SystemExit(f"a worker ended: {line!r}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
