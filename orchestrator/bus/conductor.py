@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 import msgspec
+from nats.aio.msg import Msg
 
 from broker_config import codec
+from broker_config.api import RunnerView
 from broker_config.errors import Conflict, JobNotFound, MessageError
 from broker_config.job import Job
 from broker_config.messages import (
@@ -21,6 +23,7 @@ from broker_config.messages import (
     PROTOCOL_OLDEST,
     ConductorRecord,
     ErrorInfo,
+    JobLog,
     JobProgress,
     SessionRecord,
     SessionStatus,
@@ -28,6 +31,7 @@ from broker_config.messages import (
 from broker_config.streams import PROGRESS
 from broker_config.subjects import (
     CONDUCTOR,
+    JOB_LOGS,
     SESSION_RECORDS,
     job_progress,
     parse_session_record,
@@ -121,6 +125,7 @@ class Conductor:
             await self._fold()
             await self._lay_out(queued)
             group.create_task(self._sweeper.listen(self._wake.set), name="advisories")
+            group.create_task(self._hear_starts(), name="started sessions")
             log.info("conducting %d jobs", len(self._runs))
             await self._loop()
 
@@ -253,6 +258,34 @@ class Conductor:
         run.lay_out([], self._clock())
         return run
 
+    async def _hear_starts(self) -> None:
+        """Sessions as they start: heartbeats alone would miss the short ones."""
+
+        async def take(msg: Msg) -> None:
+            if b'"started"' not in msg.data:
+                return
+            try:
+                said = codec.decode(msg.data, JobLog)
+            except MessageError:
+                return
+            run = self._runs.get(said.job)
+            runner = self._roster.get(said.runner)
+            if run is None or runner is None or said.event != "started":
+                return
+            self._hold(run, said.session, said.attempt, runner, self._clock())
+
+        sub = await self._jet.nc.subscribe(JOB_LOGS, cb=take)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await sub.unsubscribe()
+
+    @staticmethod
+    def _hold(run: JobRun, session: int, attempt: int, runner: RunnerView, now: float) -> None:
+        if 1 <= session <= run.plan.size:
+            lane = lane_of(run.plan.platform(session), run.job.spec.pool)
+            run.hold(session, attempt, f"{runner.id}/{runner.instance}", lane, now)
+
     def _hear_runners(self, now: float) -> None:
         if self._roster.version == self._roster_version:
             return
@@ -264,10 +297,8 @@ class Conductor:
             if runner.state in ("lost", "offline"):
                 continue
             for s in runner.running:
-                run = self._runs.get(s.job)
-                if run is not None and 1 <= s.session <= run.plan.size:
-                    lane = lane_of(run.plan.platform(s.session), run.job.spec.pool)
-                    run.hold(s.session, s.attempt, f"{runner.id}/{runner.instance}", lane, now)
+                if run := self._runs.get(s.job):
+                    self._hold(run, s.session, s.attempt, runner, now)
 
     async def _steer_all(self, now: float) -> None:
         """Steer what something has happened to, and everything at each tick."""
@@ -447,7 +478,7 @@ class Conductor:
             waiting_for=[],
             counts=counts(run.fold),
         )
-        # The checkpoint first: a finished job must never lack its last one. It says so only after the document
+        # The checkpoint first: a finished job must never lack its last one. It says so once the document
         # does, since until then a user's order can still change the verdict.
         await self._save(run, now)
         try:

@@ -10,7 +10,15 @@ import msgspec
 
 from broker_config import codec
 from broker_config.api import JobPage, JobRow
-from broker_config.errors import Conflict, JobNotFound, MessageError, NameRefused, Problem, SpecError, StreamFull
+from broker_config.errors import (
+    Conflict,
+    JobNotFound,
+    MessageError,
+    NameRefused,
+    Problem,
+    SpecError,
+    StreamFull,
+)
 from broker_config.job import Checkpoint, Job, checkpoint_key, job_key
 from broker_config.job_spec import JobSpec
 from broker_config.messages import JobControl

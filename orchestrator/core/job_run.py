@@ -165,7 +165,9 @@ class JobRun:
             return
         flight = self.in_flight.get(session)
         if flight is None:
-            # Withdrawn a moment too late: it runs, so it must not be sent again meanwhile.
+            # Withdrawn a moment too late: it runs, so it must not be sent again meanwhile, nor wait twice
+            # should it vanish.
+            self._waiting[lane] = deque(i for i in self._waiting.get(lane, ()) if i.session != session)
             flight = self._fly(session, lane, 0, attempt, now)
         flight.held_at = now
         flight.missed = 0

@@ -48,7 +48,8 @@ class Window:
         can: dict[str, int] = {q.id: min(q.waiting(lane), q.room) for q in queues}
         for gone in deficits.keys() - {j for j, n in can.items() if n > 0}:
             del deficits[gone]
-        order = _from(self._turn.get(lane), [q for q in queues if can[q.id] > 0])
+        # Whoever has the turn and cannot send passes it to the next in line, not to the first.
+        order = [q for q in _from(self._turn.get(lane), queues) if can[q.id] > 0]
         sent: list[tuple[str, int]] = []
         while free > 0 and order:
             for q in list(order):
@@ -90,11 +91,11 @@ def slots_by_lane(runners: Iterable[tuple[Sequence[str], str | None, int]]) -> M
     return out
 
 
-def _from(first: str | None, queues: list[Queue]) -> list[Queue]:
+def _from(first: str | None, queues: Sequence[Queue]) -> list[Queue]:
     for i, q in enumerate(queues):
         if q.id == first:
-            return queues[i:] + queues[:i]
-    return queues
+            return [*queues[i:], *queues[:i]]
+    return list(queues)
 
 
 def _after(job: str, ids: list[str]) -> str:

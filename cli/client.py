@@ -1,0 +1,197 @@
+"""A client of the orchestrator: REST over httpx, live progress over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+import websockets
+from websockets.asyncio.client import connect
+
+from broker_config import codec
+from broker_config.api import (
+    API_PREFIX,
+    Health,
+    JobDetail,
+    JobPage,
+    JobView,
+    PlatformList,
+    Problem,
+    RunnerList,
+    RunnerView,
+    ServerMessage,
+    SessionPage,
+    Subscribe,
+)
+from broker_config.errors import (
+    BrokerUnavailable,
+    Conflict,
+    IllegalTransition,
+    JobNotFound,
+    MessageError,
+    SpecError,
+    TrafficBusterError,
+)
+from broker_config.errors import Problem as SpecProblem
+
+T = TypeVar("T")
+
+#: Pauses between attempts to come back, s: doubled each time, up to the last.
+_FIRST_PAUSE, _LAST_PAUSE = 0.25, 5.0
+
+
+class ServerError(TrafficBusterError):
+    """The orchestrator cannot be reached, or answered what cannot be used."""
+
+
+class Client:
+    """`async with Client("http://127.0.0.1:8700") as c`. Errors come as `TrafficBusterError`s, in words."""
+
+    def __init__(self, server: str, *, timeout: float = 30.0) -> None:
+        self.server = server.rstrip("/")
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=self.server + API_PREFIX, timeout=timeout, trust_env=False
+            )
+        except httpx.InvalidURL as e:
+            raise ServerError(f"server {server!r} is not a URL ({e}); write http://host:port") from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._http.aclose()
+
+    async def submit(self, document: dict[str, Any], *, key: str | None, source: str) -> JobView:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = await self._call("POST", "/jobs", json=document, headers=headers, params={"source": source})
+        return _read(answer, JobView)
+
+    async def jobs(self, *, state: str | None = None, limit: int = 50, cursor: str | None = None) -> JobPage:
+        return _read(await self._get("/jobs", state=state, limit=limit, cursor=cursor), JobPage)
+
+    async def job(self, job: str) -> JobView:
+        return _read(await self._get(f"/jobs/{_part(job)}"), JobView)
+
+    async def detail(self, job: str) -> JobDetail:
+        return _read(await self._get(f"/jobs/{_part(job)}/detail"), JobDetail)
+
+    async def command(self, job: str, command: str) -> JobView:
+        return _read(await self._call("POST", f"/jobs/{_part(job)}/{command}"), JobView)
+
+    async def sessions(
+        self, job: str, *, status: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> SessionPage:
+        answer = await self._get(f"/jobs/{_part(job)}/sessions", status=status, limit=limit, cursor=cursor)
+        return _read(answer, SessionPage)
+
+    async def runners(self) -> RunnerList:
+        return _read(await self._get("/runners"), RunnerList)
+
+    async def runner(self, runner: str) -> RunnerView:
+        return _read(await self._get(f"/runners/{_part(runner)}"), RunnerView)
+
+    async def platforms(self) -> PlatformList:
+        return _read(await self._get("/runners/available-platforms"), PlatformList)
+
+    async def health(self) -> Health:
+        return _read(await self._get("/health"), Health)
+
+    async def follow(
+        self, job: str, *, say: Callable[[str], None], rng: random.Random | None = None
+    ) -> AsyncGenerator[ServerMessage, None]:
+        """Snapshot and tail of a job, over lost connections too (resuming where it was). Ends by leaving it.
+
+        `say` is told of each loss. Raises `JobNotFound`, and `ServerError` if the server was never reached.
+        """
+        rng = rng or random.Random()
+        url = "ws" + self.server.removeprefix("http") + "/ws"
+        since: dict[str, int] = {}
+        pause, reached = _FIRST_PAUSE, False
+        while True:
+            try:
+                async with connect(url, max_size=8 << 20, proxy=None, open_timeout=10) as socket:
+                    reached, pause = True, _FIRST_PAUSE
+                    await socket.send(codec.encode(Subscribe(jobs=[job], since=since)).decode())
+                    async for text in socket:
+                        message = _message(text)
+                        if hasattr(message, "seq") and hasattr(message, "job"):
+                            since = {job: message.seq}
+                        yield message
+                say("the orchestrator closed the connection; coming back")
+            except (OSError, TimeoutError, websockets.WebSocketException) as e:
+                if not reached:
+                    raise ServerError(_unreachable(self.server, e)) from None
+                say(f"the connection is lost; trying again in {pause:.1f} s")
+            await asyncio.sleep(pause * rng.uniform(0.5, 1.0))
+            pause = min(_LAST_PAUSE, pause * 2)
+
+    async def _get(self, path: str, **query: Any) -> bytes:
+        return await self._call("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    async def _call(self, method: str, path: str, **options: Any) -> bytes:
+        try:
+            response = await self._http.request(method, path, **options)
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            raise ServerError(_unreachable(self.server, e)) from None
+        if response.is_success:
+            return response.content
+        raise _error(response)
+
+
+def _part(id: str) -> str:
+    from urllib.parse import quote
+
+    return quote(id, safe="") or "-"
+
+
+def _read(data: bytes, kind: type[T]) -> T:
+    try:
+        return codec.decode(data, kind, 64 << 20)
+    except MessageError as e:
+        raise ServerError(
+            f"the server's answer cannot be used ({e}); is it a TrafficBuster server?"
+        ) from None
+
+
+def _message(text: str | bytes) -> ServerMessage:
+    data = text.encode() if isinstance(text, str) else text
+    try:
+        return msgspec.json.decode(data, type=ServerMessage, dec_hook=codec.dec_hook)  # type: ignore[no-any-return]
+    except msgspec.MsgspecError as e:
+        raise ServerError(f"the server's message cannot be used: {e}") from None
+
+
+def _unreachable(server: str, error: Exception) -> str:
+    why = f" ({error})" if str(error) else ""
+    return f"no orchestrator answers at {server}{why}; start one with `tb up`, or name it with --server"
+
+
+def _error(response: httpx.Response) -> TrafficBusterError:
+    try:
+        problem = codec.decode(response.content, Problem)
+    except MessageError:
+        text = f"{response.status_code} {response.reason_phrase}"
+        return ServerError(f"{response.url} answered {text}; is it a TrafficBuster server?")
+    match response.status_code:
+        case 404:
+            return JobNotFound(problem.detail)
+        case 409:
+            return Conflict(problem.detail) if "key" in problem.detail else IllegalTransition(problem.detail)
+        case 422 if problem.errors:
+            places = [SpecProblem(e.get("where", ""), e.get("what", "")) for e in problem.errors]
+            return SpecError(places)
+        case 503:
+            return BrokerUnavailable(problem.detail)
+        case _:
+            return ServerError(f"{problem.title}: {problem.detail}")
+
+
+def as_json(value: object) -> str:
+    """One line of JSON."""
+    return json.dumps(codec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,45 @@
+"""`tb sessions …`, `tb runners …`, `tb platforms`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from . import render
+from .client import Client
+from .output import err, show
+
+
+async def sessions(client: Client, job: str, *, status: str | None, limit: int, json: bool) -> None:
+    rows: list[Any] = []
+    cursor: str | None = None
+    async with client as c:
+        while len(rows) < limit:
+            page = await c.sessions(job, status=status, limit=min(1000, limit - len(rows)), cursor=cursor)
+            rows += page.items
+            cursor = page.next
+            if cursor is None:
+                break
+    show(rows, lambda: render.sessions(rows), json=json, nothing="no sessions have ended yet")
+    if cursor is not None:
+        err().print(f"more than {limit}; --limit shows more", markup=False)
+
+
+async def runners(client: Client, *, json: bool) -> None:
+    async with client as c:
+        rows = (await c.runners()).items
+    nothing = "no runners; start one with: tb-runner start --nats URL"
+    show(rows, lambda: render.runners(rows, time.time()), json=json, nothing=nothing)
+
+
+async def runner(client: Client, id: str, *, json: bool) -> None:
+    async with client as c:
+        view = await c.runner(id)
+    show([view], lambda: render.runner(view, time.time()), json=json)
+
+
+async def platforms(client: Client, *, json: bool) -> None:
+    async with client as c:
+        rows = (await c.platforms()).items
+    nothing = "no platforms: no runner is online"
+    show(rows, lambda: render.platforms(rows), json=json, nothing=nothing)

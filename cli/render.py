@@ -1,0 +1,313 @@
+"""What people see: tables and lines from the API's types. Pure: no I/O, the time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from broker_config.api import JobRow, JobView, PlatformView, RunnerView, SessionRow
+from broker_config.job import Job
+from broker_config.messages import GroupSummary, JobProgress, Summary
+
+_STATE = {
+    "queued": "yellow",
+    "running": "cyan",
+    "paused": "yellow",
+    "cancelling": "yellow",
+    "online": "green",
+    "draining": "yellow",
+    "lost": "red",
+    "offline": "dim",
+    "passed": "green",
+    "ok": "green",
+    "failed": "red",
+    "aborted": "yellow",
+    "error": "red",
+    "cancelled": "yellow",
+    "dropped": "yellow",
+}
+#: Metrics of the summary, in this order, with their names for people.
+_METRICS = {
+    "ttfb": "time to first byte",
+    "fcp": "first contentful paint",
+    "lcp": "largest contentful paint",
+    "dcl": "DOM content loaded",
+    "load": "page load",
+    "inp": "interaction to next paint",
+    "cls": "layout shift",
+    "duration": "session",
+}
+
+
+def milliseconds(value: float | None) -> str:
+    """`85 ms`, `2.35 s`; `–` for none."""
+    if value is None:
+        return "–"
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"
+
+
+def size(value: float) -> str:
+    """`512 B`, `12.3 KB`, `4.0 GB`."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def ago(then: float, now: float) -> str:
+    seconds = max(0, int(now - then))
+    if seconds < 60:
+        return f"{seconds}s ago"
+    if seconds < 3600:
+        return f"{seconds // 60}m ago"
+    return f"{seconds // 3600}h ago" if seconds < 86_400 else f"{seconds // 86_400}d ago"
+
+
+def clock_time(at: float | None) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "–"
+
+
+def coloured(word: str | None) -> Text:
+    return Text(word or "", style=_STATE.get(word or "", ""))
+
+
+def _table(*columns: str, right: Iterable[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for c in columns:
+        table.add_column(c, justify="right" if c in right else "left", overflow="fold")
+    return table
+
+
+# --- a running job -----------------------------------------------------------------------------------------
+
+
+def progress_line(p: JobProgress) -> str:
+    """One plain line, for output that is no terminal."""
+    c = p.counts
+    load = p.metrics.get("load")
+    parts = [
+        f"{p.state} {c.ended}/{c.planned}",
+        f"{p.rate:.1f}/s",
+        f"ok {c.ok}",
+        f"failed {c.failed}",
+        f"running {c.running}",
+        f"load p50 {milliseconds(load.p50 if load else None)} p95 {milliseconds(load.p95 if load else None)}",
+        f"runners {p.runners}",
+    ]
+    if p.waiting_for and p.state != "finished":
+        parts.append(f"waiting for {', '.join(p.waiting_for)}")
+    return "  ".join(parts)
+
+
+def live(p: JobProgress, note: str = "") -> RenderableType:
+    """The block that a terminal shows while a job runs; 4 lines, fits 80 columns."""
+    c = p.counts
+    load = p.metrics.get("load")
+    head = Text.assemble((p.name, "bold"), "  ", coloured(p.state), f"  {p.job}", style="")
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        ProgressBar(total=max(1, c.planned), completed=c.ended, width=40),
+        Text(f"{c.ended}/{c.planned}", style="bold"),
+        Text(f"{p.rate:.1f} sessions/s", style="cyan"),
+    )
+    numbers = Text.assemble(
+        ("ok ", "dim"),
+        (str(c.ok), "green"),
+        ("   failed ", "dim"),
+        (str(c.failed), "red" if c.failed else ""),
+        ("   running ", "dim"),
+        str(c.running),
+        ("   page load p50 ", "dim"),
+        milliseconds(load.p50 if load else None),
+        ("  p95 ", "dim"),
+        milliseconds(load.p95 if load else None),
+        ("   runners ", "dim"),
+        str(p.runners),
+    )
+    lines: list[RenderableType] = [head, bar, numbers]
+    if p.waiting_for and p.state != "finished":
+        lines.append(Text(f"waiting for {', '.join(p.waiting_for)}: no online runner offers it", "yellow"))
+    if note:
+        lines.append(Text(note, "yellow"))
+    return Group(*lines)
+
+
+def summary(p: JobProgress) -> RenderableType:
+    """The end of a job: verdict, counts, metrics, groups, errors."""
+    c = p.counts
+    verdict = p.verdict or p.state
+    took = f" in {p.ended_at - p.started_at:.1f} s" if p.ended_at and p.started_at else ""
+    head = Text.assemble(("● ", _STATE.get(verdict, "")), (verdict, f"bold {_STATE.get(verdict, '')}"))
+    head.append(f"  {p.name} ({p.job}){took}")
+    parts: list[RenderableType] = [head]
+    if p.reason:
+        parts.append(Text(f"  {p.reason}"))
+    others = [(n, getattr(c, n)) for n in ("cancelled", "lost", "dropped") if getattr(c, n)]
+    tail = "".join(f", {n} {name}" for name, n in others)
+    parts.append(Text(f"  {c.planned} sessions: {c.ok} ok, {c.failed} failed{tail}"))
+    if c.retried or c.superseded or c.saturated:
+        parts.append(
+            Text(
+                f"  {c.retried} needed more than one attempt, {c.superseded} attempts superseded, "
+                f"{c.saturated} ran on a saturated machine",
+                "dim",
+            )
+        )
+    parts += [Text(""), _metrics(p.metrics)]
+    if len(p.targets) > 1 or p.counts.failed:
+        parts += [Text(""), _groups("target", p.targets)]
+    if len(p.platforms) > 1:
+        parts += [Text(""), _groups("platform", p.platforms)]
+    if p.errors:
+        errors = _table("error", "sessions", right=["sessions"])
+        for kind, n in sorted(p.errors.items(), key=lambda kv: -kv[1]):
+            errors.add_row(kind, str(n))
+        parts += [Text(""), errors]
+    if p.thresholds:
+        thresholds = _table("threshold", "")
+        for text, holds in p.thresholds.items():
+            word = Text("holds", "green") if holds else Text("does not hold", "red")
+            thresholds.add_row(text, Text("not measured", "red") if holds is None else word)
+        parts += [Text(""), thresholds]
+    return Group(*parts)
+
+
+def _metrics(metrics: dict[str, Summary]) -> Table:
+    table = _table("metric", "p50", "p90", "p95", "p99", "max", right=["p50", "p90", "p95", "p99", "max"])
+    for name, label in _METRICS.items():
+        if m := metrics.get(name):
+            show = (lambda v: f"{v:.3f}") if name == "cls" else milliseconds
+            table.add_row(label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
+    for name, label in (("bytes", "bytes"), ("requests", "requests")):
+        if m := metrics.get(name):
+            show = size if name == "bytes" else (lambda v: f"{v:.0f}")
+            table.add_row(label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
+    return table
+
+
+def _groups(what: str, groups: dict[str, GroupSummary]) -> Table:
+    numbers = ["sessions", "ok", "failed", "load p50", "load p95"]
+    table = _table(what, *numbers, right=numbers)
+    for name, g in groups.items():
+        failed = Text(str(g.failed), "red" if g.failed else "")
+        table.add_row(
+            name,
+            str(g.planned),
+            str(g.ok),
+            failed,
+            milliseconds(g.load_p50),
+            milliseconds(g.load_p95),
+        )
+    return table
+
+
+# --- lists -------------------------------------------------------------------------------------------------
+
+
+def jobs(rows: Sequence[JobRow], now: float) -> Table:
+    table = _table("id", "name", "state", "sessions", "failed", "submitted", right=["sessions", "failed"])
+    for r in rows:
+        state = coloured(r.verdict or r.state)
+        if r.waiting_for and r.state != "finished":
+            state.append(f" (waiting for {', '.join(r.waiting_for)})", "yellow")
+        table.add_row(r.id, r.name, state, f"{r.ended}/{r.planned}", str(r.failed), ago(r.submitted_at, now))
+    return table
+
+
+def job(view: JobView) -> RenderableType:
+    """`tb jobs show`."""
+    j: Job = view.job
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("id", j.id),
+        ("state", coloured(j.state)),
+        ("verdict", coloured(j.verdict) if j.verdict else "–"),
+        ("submitted", clock_time(j.submitted_at)),
+        ("started", clock_time(j.started_at)),
+        ("ended", clock_time(j.ended_at)),
+        ("vus", str(j.spec.load.vus)),
+        ("priority", str(j.spec.priority)),
+        ("seed", str(j.spec.seed)),
+        ("waiting for", ", ".join(j.waiting_for) or "–"),
+    ):
+        facts.add_row(Text(name, "dim"), value)
+    return Group(facts, Text(""), summary(view.progress))
+
+
+def sessions(rows: Sequence[SessionRow]) -> Table:
+    right = ["#", "attempt", "http", "load", "duration"]
+    table = _table(
+        "#", "status", "attempt", "target", "platform", "http", "load", "duration", "", right=right
+    )
+    for r in rows:
+        note = f"{r.error.kind}: {r.error.detail}" if r.error else ""
+        table.add_row(
+            str(r.session),
+            coloured(r.status),
+            str(r.attempt),
+            r.target,
+            r.platform,
+            str(r.measures.http_status or ""),
+            milliseconds(r.measures.load),
+            milliseconds(r.duration_ms),
+            note if r.counted else f"superseded {note}".strip(),
+        )
+    return table
+
+
+def runners(rows: Sequence[RunnerView], now: float) -> Table:
+    table = _table(
+        "id", "state", "busy", "platforms", "cpu", "memory", "seen", right=["busy", "cpu", "memory"]
+    )
+    for r in rows:
+        table.add_row(
+            r.id,
+            coloured(r.state),
+            f"{r.busy}/{r.slots}",
+            ", ".join(p.platform for p in r.platforms),
+            f"{r.cpu:.0%}",
+            size(r.memory_own),
+            ago(r.last_seen, now),
+        )
+    return table
+
+
+def runner(r: RunnerView, now: float) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("id", r.id),
+        ("state", coloured(r.state)),
+        ("host", r.hostname or "–"),
+        ("version", r.version or "–"),
+        ("slots", f"{r.busy} busy of {r.slots}"),
+        ("platforms", ", ".join(f"{p.platform} ({p.browser_version})" for p in r.platforms)),
+        ("pool", r.pool or "–"),
+        ("labels", ", ".join(f"{k}={v}" for k, v in r.labels.items()) or "–"),
+        ("cpu", f"{r.cpu:.0%} of the machine, {r.cpu_own:.2f} cores of its own"),
+        ("memory", f"{size(r.memory_own)} of its own"),
+        ("sessions done", str(r.sessions_done)),
+        ("started", clock_time(r.started_at)),
+        ("last seen", ago(r.last_seen, now)),
+    ):
+        facts.add_row(Text(name, "dim"), value)
+    if not r.running:
+        return facts
+    running = _table("job", "session", "attempt", "since", right=["session", "attempt"])
+    for s in r.running:
+        running.add_row(s.job, str(s.session), str(s.attempt), ago(s.since, now))
+    return Group(facts, Text(""), running)
+
+
+def platforms(rows: Sequence[PlatformView]) -> Table:
+    right = ["runners", "slots", "free"]
+    table = _table("platform", "runners", "slots", "free", right=right)
+    for p in rows:
+        table.add_row(p.platform, str(p.runners), str(p.slots), str(p.free))
+    return table

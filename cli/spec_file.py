@@ -1,0 +1,85 @@
+"""A job spec from a file (YAML, JSON, TOML), from standard input, or from flags."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from broker_config.errors import Problem, SpecError
+
+_MAX_BYTES = 8 << 20
+
+
+def read(path: str) -> dict[str, Any]:
+    """The document in a file; `-` is standard input (YAML, of which JSON is a part).
+
+    Raises `SpecError` that names the file and, where known, line and column.
+    """
+    if path == "-":
+        return _object(_yaml(sys.stdin.read(_MAX_BYTES + 1), "standard input"), "standard input")
+    file = Path(path)
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise SpecError([Problem("", "it is not UTF-8 text")], path) from None
+    except OSError as e:
+        raise SpecError([Problem("", e.strerror or str(e))], path) from None
+    match file.suffix.lower():
+        case ".json":
+            try:
+                return _object(json.loads(text), path)
+            except json.JSONDecodeError as e:
+                raise SpecError([Problem(f"line {e.lineno}, column {e.colno}", e.msg)], path) from None
+        case ".toml":
+            try:
+                return _object(tomllib.loads(text), path)
+            except tomllib.TOMLDecodeError as e:
+                raise SpecError([Problem("", str(e))], path) from None
+        case ".yaml" | ".yml" | "":
+            return _object(_yaml(text, path), path)
+        case suffix:
+            raise SpecError([Problem("", f"{suffix} is no known kind; use .yaml, .json or .toml")], path)
+
+
+def merged(document: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """The document with what flags say in its place; flags that are None or empty say nothing."""
+    out = dict(document)
+    if urls := flags.get("url"):
+        out["targets"] = [{"url": u} for u in urls]
+    for name in ("name", "sessions", "priority", "seed", "pool"):
+        if flags.get(name) is not None:
+            out[name] = flags[name]
+    if flags.get("vus") is not None:
+        load = dict(out.get("load") or {"executor": "shared-sessions"})
+        out["load"] = load | {"vus": flags["vus"]}
+    if flags.get("platform"):
+        out["platforms"] = list(flags["platform"])
+    if flags.get("threshold"):
+        out["thresholds"] = [*out.get("thresholds", []), *flags["threshold"]]
+    if flags.get("dwell") is not None:
+        out["behaviour"] = dict(out.get("behaviour") or {}) | {"dwell": flags["dwell"]}
+    return out
+
+
+def _yaml(text: str, source: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SpecError([Problem(where, e.problem or "not YAML")], source) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as e:
+        raise SpecError([Problem("", f"not YAML: {e}")], source) from None
+
+
+def _object(value: Any, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SpecError(
+            [Problem("", "it holds no job: a job is an object with targets and sessions")], source
+        )
+    return value

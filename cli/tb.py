@@ -1,0 +1,331 @@
+"""`tb`: the command line. Heavy imports stay inside the commands: `tb --help` must be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .settings import Settings
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="tb",
+    help="Real-browser traffic testing: submit jobs, watch them, run the parts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 passed, 1 a threshold does not hold, 2 usage, 3 aborted, 4 infrastructure error.",
+)
+_options: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
+jobs = typer.Typer(help="Submit, watch, list and steer jobs.", **_options)
+sessions = typer.Typer(help="The sessions of a job.", **_options)
+runners = typer.Typer(help="The machines that run browsers.", **_options)
+orchestrator = typer.Typer(help="The server: REST, WebSockets, dispatch.", **_options)
+for name, group in (
+    ("jobs", jobs),
+    ("sessions", sessions),
+    ("runners", runners),
+    ("orchestrator", orchestrator),
+):
+    app.add_typer(group, name=name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines instead of tables.")]
+DataDir = Annotated[str | None, typer.Option("--data-dir", help="Where jobs and results are kept.")]
+Slots = Annotated[int | None, typer.Option("--slots", help="Sessions at once; 0 is automatic.")]
+Browser = Annotated[
+    list[str] | None, typer.Option("--browser", help="chromium, firefox … or name=/path; repeatable.")
+]
+Nats = Annotated[str | None, typer.Option("--nats", help="Address of the broker.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
+
+_context: dict[str, Any] = {}
+
+
+@app.callback()
+def options(
+    server: Annotated[
+        str | None, typer.Option("--server", help="Orchestrator to talk to [TB_SERVER].")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings file, TOML [TB_CONFIG].")] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = None,
+) -> None:
+    _context.update(server=server, config=config, log_level=log_level)
+
+
+def _settings(**flags: Any) -> Settings:
+    from . import settings
+
+    shared = {k: _context.get(k) for k in ("server", "log_level")}
+    return settings.load(shared | flags, file=_context.get("config"))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def _client() -> Client:
+    from .client import Client
+
+    return Client(_settings().server)
+
+
+# --- everything on one machine -----------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards.")] = False,
+    data_dir: DataDir = None,
+    slots: Slots = None,
+    json: Json = False,
+) -> None:
+    """Show it all: broker, orchestrator, runner, a demo shop, and a job of 24 sessions on it."""
+    from .failure import in_words
+
+    with in_words():
+        from .demo import demo as work
+
+        raise SystemExit(_run(work(_settings(data_dir=data_dir, slots=slots), keep=keep, json=json)))
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port of the orchestrator.")] = None,
+    nats_port: Annotated[int | None, typer.Option("--nats-port", help="Port of the broker.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to serve on.")] = None,
+    slots: Slots = None,
+    browser: Browser = None,
+    runner: Annotated[bool, typer.Option("--runner/--no-runner", help="Start a runner too.")] = True,
+) -> None:
+    """Run broker, orchestrator and a runner on this machine, until Ctrl-C."""
+    from .failure import in_words
+
+    with in_words():
+        from .up import up as work
+
+        settings = _settings(
+            data_dir=data_dir, port=port, nats_port=nats_port, host=host, slots=slots, browsers=browser
+        )
+        raise SystemExit(_run(work(settings, runner=runner)))
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = None,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Really start the browsers.")] = True,
+    json: Json = False,
+) -> None:
+    """Check this machine: Python, nats-server, browsers, ports, disk, limits, clock."""
+    from .failure import in_words
+
+    with in_words():
+        from .doctor import command
+
+        raise SystemExit(_run(command(_settings(data_dir=data_dir), start=start, json=json)))
+
+
+@orchestrator.command("start")
+def orchestrator_start(
+    nats: Nats = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to serve on.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to serve on; 0 takes a free one.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of this orchestrator.")] = None,
+    replicas: Annotated[int | None, typer.Option("--replicas", help="Copies of each stream: 1 or 3.")] = None,
+) -> None:
+    """Run an orchestrator against a broker that runs elsewhere, until it is told to end."""
+    from .failure import in_words
+
+    with in_words():
+        from .orchestrator_process import serve
+
+        settings = _settings(nats=nats, host=host, port=port, name=name, replicas=replicas)
+        raise SystemExit(_run(serve(settings)))
+
+
+# --- jobs --------------------------------------------------------------------------------------------------
+
+
+@jobs.command("submit")
+def submit(
+    file: Annotated[
+        str | None, typer.Argument(help="Job spec: .yaml, .json or .toml; - is standard input.")
+    ] = None,
+    url: Annotated[list[str] | None, typer.Option("--url", help="Target; repeatable.")] = None,
+    sessions: Annotated[int | None, typer.Option("--sessions", help="Sessions in all.")] = None,
+    vus: Annotated[int | None, typer.Option("--vus", help="Sessions at once.")] = None,
+    platform: Annotated[
+        list[str] | None, typer.Option("--platform", help="Such as linux-chromium; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name in lists and reports.")] = None,
+    dwell: Annotated[str | None, typer.Option("--dwell", help="Time on a page: 2s, or 1s-3s.")] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option("--threshold", help="Such as 'load.p95 < 2500ms'; repeatable.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option("--priority", help="0 (last) to 9 (first).")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Makes the plan reproducible.")] = None,
+    pool: Annotated[str | None, typer.Option("--pool", help="Only runners of this pool.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="The same key never makes a second job.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Submit a job from a file, from flags, or from both (flags win)."""
+    from .failure import in_words
+
+    with in_words():
+        from . import jobs as commands
+
+        flags = {
+            "url": url,
+            "sessions": sessions,
+            "vus": vus,
+            "platform": platform,
+            "name": name,
+            "dwell": dwell,
+            "threshold": threshold,
+            "priority": priority,
+            "seed": seed,
+            "pool": pool,
+        }
+        work = commands.submit(_client(), file, flags, watching=watch, key=idempotency_key, json=json)
+        raise SystemExit(_run(work))
+
+
+@jobs.command("list")
+def jobs_list(
+    state: Annotated[str | None, typer.Option("--state", help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")] = 50,
+    json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    from .failure import in_words
+
+    with in_words():
+        from . import jobs as commands
+
+        _run(commands.show_list(_client(), state=state, limit=limit, json=json))
+
+
+@jobs.command("show")
+def jobs_show(job: JobId, json: Json = False) -> None:
+    """Show one job: state, counts, percentiles, groups."""
+    from .failure import in_words
+
+    with in_words():
+        from . import jobs as commands
+
+        _run(commands.show_one(_client(), job, json=json))
+
+
+@jobs.command("watch")
+def jobs_watch(job: JobId, json: Json = False) -> None:
+    """Follow a job to its end; the exit code is that of its verdict."""
+    from .failure import in_words
+
+    with in_words():
+        from . import jobs as commands
+
+        raise SystemExit(_run(commands.follow(_client(), job, json=json)))
+
+
+def _command(name: str, words: str) -> None:
+    def command(job: JobId, json: Json = False) -> None:
+        from .failure import in_words
+
+        with in_words():
+            from . import jobs as commands
+
+            _run(commands.order(_client(), job, name, json=json))
+
+    command.__doc__ = words
+    jobs.command(name)(command)
+
+
+_command("cancel", "Cancel a job: running sessions are ended, the rest is not begun.")
+_command("pause", "Pause a job: running sessions go on, no new one begins.")
+_command("resume", "Resume a paused job.")
+
+
+@jobs.command("schema")
+def jobs_schema() -> None:
+    """Print the JSON Schema of a job spec."""
+    from .failure import in_words
+
+    with in_words():
+        import json
+
+        from broker_config.job_spec import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=2))
+
+
+# --- sessions, runners, platforms --------------------------------------------------------------------------
+
+
+@sessions.command("list")
+def sessions_list(
+    job: JobId,
+    status: Annotated[
+        str | None, typer.Option("--status", help="ok, failed, cancelled, lost or dropped.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100,
+    json: Json = False,
+) -> None:
+    """List the ended sessions of a job, in the order in which they ended."""
+    from .failure import in_words
+
+    with in_words():
+        from . import fleet as commands
+
+        _run(commands.sessions(_client(), job, status=status, limit=limit, json=json))
+
+
+@runners.command("list")
+def runners_list(json: Json = False) -> None:
+    """List runners, online ones first."""
+    from .failure import in_words
+
+    with in_words():
+        from . import fleet as commands
+
+        _run(commands.runners(_client(), json=json))
+
+
+@runners.command("show")
+def runners_show(
+    runner: Annotated[str, typer.Argument(metavar="RUNNER", help="Id of the runner.")], json: Json = False
+) -> None:
+    """Show one runner and what it runs."""
+    from .failure import in_words
+
+    with in_words():
+        from . import fleet as commands
+
+        _run(commands.runner(_client(), runner, json=json))
+
+
+@app.command()
+def platforms(json: Json = False) -> None:
+    """List the platforms that online runners offer now."""
+    from .failure import in_words
+
+    with in_words():
+        from . import fleet as commands
+
+        _run(commands.platforms(_client(), json=json))
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,73 @@
+"""`tb-runner`: a machine that runs browsers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="tb-runner",
+    help="Runs browser sessions for TrafficBuster.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options() -> None:
+    """Runs browser sessions for TrafficBuster."""
+
+
+@app.command()
+def start(
+    nats: Annotated[str | None, typer.Option("--nats", help="Address of the broker [TB_NATS].")] = None,
+    slots: Annotated[int | None, typer.Option("--slots", help="Sessions at once; 0 is automatic.")] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", help="key=value; repeatable.")] = None,
+    browser: Annotated[
+        list[str] | None, typer.Option("--browser", help="chromium, firefox … or name=/path; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Id of this runner.")] = None,
+    pool: Annotated[str | None, typer.Option("--pool", help="Only sessions of this pool.")] = None,
+    grace: Annotated[
+        float | None, typer.Option("--grace", help="Seconds for running sessions when told to end.")
+    ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", help="Where results wait that could not be sent.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings file, TOML [TB_CONFIG].")] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = None,
+) -> None:
+    """Run sessions until told to end: SIGTERM or Ctrl-C finishes what runs, a second one hands it back."""
+    import asyncio
+
+    from .failure import in_words
+
+    flags: dict[str, Any] = {
+        "nats": nats,
+        "slots": slots,
+        "labels": label,
+        "browsers": browser,
+        "name": name,
+        "pool": pool,
+        "grace": grace,
+        "data_dir": data_dir,
+        "log_level": log_level,
+    }
+    with in_words("tb-runner"):
+        from . import settings
+        from .runner_process import run
+
+        raise SystemExit(asyncio.run(run(settings.load(flags, file=config))))
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""`tb up`: everything on one machine, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from . import logs, stop_signals
+from .all_in_one import all_in_one
+from .exit_codes import ExitCode
+from .output import err
+from .settings import Settings, default_data_dir
+
+
+async def up(settings: Settings, *, runner: bool) -> ExitCode:
+    """Serve until SIGINT or SIGTERM; a second one cuts the drain short."""
+    data_dir = Path(settings.data_dir) if settings.data_dir else default_data_dir()
+    logs.set_up(settings.log_level)
+    console = err()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    async def serve() -> None:
+        async with all_in_one(settings, data_dir, runner=runner, hurry=signals.hurry, say=say) as running:
+            say(f"TrafficBuster serves {running.web}")
+            say(f"  broker   {running.nats}")
+            say(f"  data     {data_dir}")
+            say("  submit   tb jobs submit --url http://127.0.0.1:… --sessions 10 --vus 2 --watch")
+            say("Ctrl-C ends it: running sessions are finished first; a second Ctrl-C hands them back.")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                say("ending…")
+
+    with stop_signals.handled() as signals, contextlib.suppress(stop_signals.Interrupted):
+        await signals.bound(serve())
+    say("ended")
+    return ExitCode.PASSED
