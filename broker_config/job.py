@@ -101,7 +101,7 @@ class Checkpoint(msgspec.Struct):
     timeline: Timeline = msgspec.field(default_factory=Timeline)
     errors: dict[str, int] = {}
     superseded: int = 0
-    #: Stream sequences of superseded records, the newest 1,000.
-    superseded_seqs: list[int] = []
+    #: `(stream sequence, session)` of superseded records, the newest 1,000.
+    superseded_records: list[tuple[int, int]] = []
     #: The newest progress that was published, for those who attach late.
     progress: JobProgress | None = None

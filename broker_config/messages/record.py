@@ -6,14 +6,19 @@ A runner writes `SessionRecord` on `job.progress.<job>.<runner>`; the conductor 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
+from msgspec import Meta
 
 from .registration import own_protocol
 
 #: `dropped`: its start time passed before anyone could run it (open-model loads).
 SessionStatus = Literal["ok", "failed", "cancelled", "lost", "dropped"]
+#: Bounds on what a record may say: no number in it can break who sums them.
+Measure = Annotated[float, Meta(ge=0, le=1e12)]
+Moment = Annotated[float, Meta(ge=0, le=1e11)]
+Whole = Annotated[int, Meta(ge=0, lt=2**53)]
 STATUSES: tuple[SessionStatus, ...] = get_args(SessionStatus)
 
 
@@ -29,26 +34,26 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Measures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one session measured. Times in ms, sizes in bytes; a value that was not seen is left out."""
 
-    http_status: int | None = None
-    ttfb: float | None = None
-    dcl: float | None = None
-    load: float | None = None
-    fcp: float | None = None
-    lcp: float | None = None
-    cls: float | None = None
-    inp: float | None = None
-    bytes: int | None = None
-    requests: int | None = None
-    failed_requests: int | None = None
-    console_errors: int | None = None
+    http_status: Whole | None = None
+    ttfb: Measure | None = None
+    dcl: Measure | None = None
+    load: Measure | None = None
+    fcp: Measure | None = None
+    lcp: Measure | None = None
+    cls: Measure | None = None
+    inp: Measure | None = None
+    bytes: Whole | None = None
+    requests: Whole | None = None
+    failed_requests: Whole | None = None
+    console_errors: Whole | None = None
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The end of one attempt at a session, by the runner that made it."""
 
     job: str
-    session: int
-    attempt: int
+    session: Whole
+    attempt: Whole
     status: SessionStatus
     runner: str
     instance: str = ""
@@ -56,10 +61,10 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     platform: str = ""
     asked: str | None = None
     protocol: int = msgspec.field(default_factory=own_protocol)
-    started_at: float = 0.0
-    ended_at: float = 0.0
+    started_at: Moment = 0.0
+    ended_at: Moment = 0.0
     #: From the first browser call to the close of the context, ms.
-    duration_ms: float = 0.0
+    duration_ms: Measure = 0.0
     error: ErrorInfo | None = None
     #: The machine was short of CPU while this was measured: times may be too long.
     saturated: bool = False
@@ -70,10 +75,10 @@ class ConductorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The end of sessions that no runner will report: `sessions` holds inclusive ranges `[first, last]`."""
 
     job: str
-    sessions: list[tuple[int, int]]
+    sessions: list[tuple[Whole, Whole]]
     status: SessionStatus
-    at: float
+    at: Moment
     protocol: int = msgspec.field(default_factory=own_protocol)
     #: Attempts that were made, where they are known and the same for all.
-    attempt: int = 0
+    attempt: Whole = 0
     error: ErrorInfo | None = None

@@ -35,7 +35,7 @@ class Auditor:
         seq = 1
         while page := await self._jet.read(PROGRESS.name, subject, start=seq, limit=_PAGE):
             for stored in page:
-                books.take(stored.seq, stored.subject, stored.data)
+                books.take(stored.seq, stored.subject, stored.data, stored.at)
             seq = page[-1].seq + 1
         return books.report()
 

@@ -237,7 +237,7 @@ class Conductor:
                 run.fold.seq = max(run.fold.seq, message.seq)
                 continue
             foreign = run.fold.foreign
-            left_over += run.apply(message.seq, record)
+            left_over += run.apply(message.seq, record, message.at)
             if run.fold.foreign != foreign:
                 self._quarantine.put("record", message.subject, message.data, "no such session in the plan")
             self._touched.add(job)

@@ -12,6 +12,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import nats.errors
@@ -22,6 +23,7 @@ from broker_config.cancellation import kept
 from broker_config.errors import BrokerError, BrokerUnavailable, Conflict, StreamFull
 
 TIMEOUT = 5.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Messages of one atomic batch; the server takes 1,000.
 MAX_BATCH = 500
 
@@ -65,6 +67,8 @@ class Stored(NamedTuple):
     subject: str
     data: bytes
     headers: Mapping[str, str]
+    #: When the stream stored it, seconds since 1970, in whole microseconds.
+    at: float
 
 
 class Jet:
@@ -255,7 +259,15 @@ def _error(doing: str, error: dict[str, Any]) -> BrokerError:
 
 def _stored(msg: Msg) -> Stored:
     headers = dict(msg.headers or {})
-    return Stored(int(headers["Nats-Sequence"]), headers["Nats-Subject"], msg.data, headers)
+    # Nanoseconds, of which Python's datetime leaves the last three out.
+    at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
+    return Stored(
+        int(headers["Nats-Sequence"]), headers["Nats-Subject"], msg.data, headers, _microseconds(at)
+    )
+
+
+def _microseconds(at: datetime) -> float:
+    return (at - _EPOCH) // timedelta(microseconds=1) / 1e6
 
 
 async def _unsubscribe(sub: Any) -> None:

@@ -26,7 +26,7 @@ class SessionLog:
         document = await self._store.get(job)
         seq, after = _read_cursor(cursor) if cursor else (document.after_seq + 1, 0)
         checkpoint = await self._store.checkpoint(job)
-        superseded = set(checkpoint.superseded_seqs) if checkpoint else set()
+        superseded = set(checkpoint.superseded_records) if checkpoint else set()
         rows: list[SessionRow] = []
         while True:
             stored = await self._jet.read(PROGRESS.name, session_records_of(job), start=seq, limit=_PAGE)
@@ -44,8 +44,7 @@ class SessionLog:
             seq, after = stored[-1].seq + 1, 0
 
 
-def _rows(message: Stored, superseded: set[int]) -> list[SessionRow]:
-    counted = message.seq not in superseded
+def _rows(message: Stored, superseded: set[tuple[int, int]]) -> list[SessionRow]:
     try:
         if parse_session_record(message.subject)[1] == CONDUCTOR:
             owed = codec.decode(message.data, ConductorRecord)
@@ -54,7 +53,7 @@ def _rows(message: Stored, superseded: set[int]) -> list[SessionRow]:
                     session=session,
                     attempt=owed.attempt,
                     status=owed.status,
-                    counted=counted,
+                    counted=(message.seq, session) not in superseded,
                     seq=message.seq,
                     ended_at=owed.at,
                     error=owed.error,
@@ -70,7 +69,7 @@ def _rows(message: Stored, superseded: set[int]) -> list[SessionRow]:
             session=r.session,
             attempt=r.attempt,
             status=r.status,
-            counted=counted,
+            counted=(message.seq, r.session) not in superseded,
             seq=message.seq,
             target=r.target,
             platform=r.platform,

@@ -31,6 +31,8 @@ class FeedMessage(NamedTuple):
     seq: int
     subject: str
     data: bytes
+    #: When the stream stored it, seconds since 1970, in whole microseconds.
+    at: float
     #: True for a key-value marker: the key was deleted or has expired.
     deleted: bool
 
@@ -131,7 +133,7 @@ class StreamFeed:
             self.last_seq = seq
             headers = msg.headers or {}
             deleted = "KV-Operation" in headers or "Nats-Marker-Reason" in headers
-            self._on_message(FeedMessage(seq, msg.subject, msg.data, deleted))
+            self._on_message(FeedMessage(seq, msg.subject, msg.data, int(parts[7]) // 1000 / 1e6, deleted))
             if pending == 0:
                 self.caught_up.set()
 

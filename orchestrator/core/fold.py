@@ -11,6 +11,7 @@ import msgspec
 from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, TimeBucket, Timeline
 from broker_config.messages import ConductorRecord, ErrorInfo, SessionRecord, SessionStatus, Summary
 from broker_config.sketch import Sketch, bucket
+from broker_config.threshold import parse as parse_threshold
 
 from .bitmap import Bitmap
 from .plan import Plan
@@ -34,7 +35,7 @@ DURATION = "duration"
 MAX_TARGET_CELLS = 50
 OTHER_TARGETS = "(other targets)"
 MAX_ERROR_KINDS = 100
-MAX_SUPERSEDED_SEQS = 1_000
+MAX_SUPERSEDED_RECORDS = 1_000
 
 
 class Fold:
@@ -43,6 +44,8 @@ class Fold:
     def __init__(self, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         self.plan = plan
         cp = checkpoint or Checkpoint(job=plan.job)
+        #: Targets that a threshold names have a cell of their own, however many targets there are.
+        self._judged = {t.value for t in map(parse_threshold, plan.spec.thresholds) if t.group == "target"}
         self.seq = cp.seq
         self.done = Bitmap(plan.size, cp.done)
         self.total = cp.total
@@ -51,7 +54,7 @@ class Fold:
         self.timeline = cp.timeline
         self.errors = cp.errors
         self.superseded = cp.superseded
-        self.superseded_seqs = cp.superseded_seqs
+        self.superseded_records = cp.superseded_records
         #: Records that name a session outside the plan: counted here and nowhere else.
         self.foreign = 0
         if not self.total.planned:
@@ -60,7 +63,7 @@ class Fold:
     def _lay_out(self) -> None:
         self.total.planned = self.plan.size
         for i, (label, n) in enumerate(self.plan.planned_by_target().items()):
-            key = label if i < MAX_TARGET_CELLS else OTHER_TARGETS
+            key = label if i < MAX_TARGET_CELLS or label in self._judged else OTHER_TARGETS
             self.targets.setdefault(key, Cell()).planned += n
         for platform, n in self.plan.planned_by_platform().items():
             self.platforms[platform] = Cell(planned=n)
@@ -70,19 +73,20 @@ class Fold:
         """True when every planned session has its counted record."""
         return self.done.count == self.plan.size
 
-    def apply(self, seq: int, record: SessionRecord | ConductorRecord) -> list[int]:
+    def apply(self, seq: int, record: SessionRecord | ConductorRecord, at: float | None = None) -> list[int]:
         """Fold the record at stream sequence `seq`; the sessions that it counted for (none if superseded).
 
-        Records at or before `self.seq` are ignored: replaying is harmless.
+        Records at or before `self.seq` are ignored: replaying is harmless. `at` is when the stream stored it:
+        the timeline goes by the broker's one clock, since a runner's may be wrong by years.
         """
         if seq <= self.seq:
             return []
         self.seq = seq
         if isinstance(record, SessionRecord):
-            return [record.session] if self._session(seq, record) else []
-        return self._conductor(seq, record)
+            return [record.session] if self._session(seq, record, at or record.ended_at) else []
+        return self._conductor(seq, record, at or record.at)
 
-    def _session(self, seq: int, r: SessionRecord) -> bool:
+    def _session(self, seq: int, r: SessionRecord, at: float) -> bool:
         if not self._take(seq, r.session):
             return False
         cells = self._cells(r.session)
@@ -100,10 +104,10 @@ class Fold:
             if r.duration_ms:
                 _measure(cells, DURATION, r.duration_ms)
         self._error(r.error)
-        self._time(r.ended_at, r.status, r.measures.load)
+        self._time(at, r.status, r.measures.load)
         return True
 
-    def _conductor(self, seq: int, r: ConductorRecord) -> list[int]:
+    def _conductor(self, seq: int, r: ConductorRecord, at: float) -> list[int]:
         counted = []
         for first, last in r.sessions:
             for session in range(max(first, 1), min(last, self.plan.size) + 1):
@@ -112,7 +116,7 @@ class Fold:
                     for cell in self._cells(session):
                         _count(cell, r.status)
                     self._error(r.error)
-                    self._time(r.at, r.status, None)
+                    self._time(at, r.status, None)
         return counted
 
     def _take(self, seq: int, session: int) -> bool:
@@ -123,14 +127,16 @@ class Fold:
             return False
         if not first:
             self.superseded += 1
-            self.superseded_seqs.append(seq)
-            del self.superseded_seqs[:-MAX_SUPERSEDED_SEQS]
+            self.superseded_records.append((seq, session))
+            del self.superseded_records[:-MAX_SUPERSEDED_RECORDS]
         return first
 
     def _cells(self, session: int) -> tuple[Cell, Cell, Cell]:
         # By the plan, not by the record: a record cannot move a session into another group.
         index = self.plan.target(session)
-        label = self.plan.spec.targets[index].label if index < MAX_TARGET_CELLS else OTHER_TARGETS
+        label = self.plan.spec.targets[index].label
+        if index >= MAX_TARGET_CELLS and label not in self._judged:
+            label = OTHER_TARGETS
         return self.total, self.targets[label], self.platforms[self.plan.platform(session)]
 
     def _error(self, error: ErrorInfo | None) -> None:
@@ -174,7 +180,7 @@ class Fold:
             timeline=self.timeline,
             errors=self.errors,
             superseded=self.superseded,
-            superseded_seqs=self.superseded_seqs,
+            superseded_records=self.superseded_records,
         )
 
 

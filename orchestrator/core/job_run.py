@@ -139,11 +139,11 @@ class JobRun:
         self._fly(item.session, lane, seq, item.attempt, now)
         self.dirty = True
 
-    def apply(self, seq: int, record: SessionRecord | ConductorRecord) -> list[int]:
+    def apply(self, seq: int, record: SessionRecord | ConductorRecord, at: float | None = None) -> list[int]:
         """Fold a record; sequences of DISPATCH messages that nobody will ack any more."""
         superseded = self.fold.superseded
         left_over = []
-        for session in self.fold.apply(seq, record):
+        for session in self.fold.apply(seq, record, at):
             flight = self._land(session)
             if flight and flight.seq and isinstance(record, ConductorRecord):
                 left_over.append(flight.seq)

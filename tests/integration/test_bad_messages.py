@@ -55,6 +55,12 @@ async def test_bad_records_never_count_and_never_stop_the_fold(own_broker: Embed
             _record("jother", session=3),
             _record(job.id, protocol=99),
             b"{" * 50_000,
+            b'{"job": "%s", "session": 1, "attempt": 1, "status": "ok", "runner": "evil", "protocol": 1, '
+            b'"measures": {"bytes": %s}}' % (job.id.encode(), b"9" * 400),
+            _record(job.id, measures={"load": 1.7e308}),
+            _record(job.id, measures={"load": -1}),
+            _record(job.id, ended_at=-1.7e308),
+            _record(job.id, session=2**80),
             _record(job.id, error={"kind": "x" * 70_000}),
         ]
         for data in bad:

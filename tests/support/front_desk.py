@@ -63,7 +63,10 @@ class FrontDesk:
         if self.refusals:
             reply = RegisterReply(runner=request.runner, refusal=self.refusals.pop(0))
         else:
-            offers = {offer.platform: offer.platform for offer in request.platforms}
+            offers = {
+                offer.platform: await ensure_dispatch_consumer(self.nc, offer.platform, lease=self.lease)
+                for offer in request.platforms
+            }
             settings = RunnerSettings(heartbeat_s=0.2, lease_s=self.lease, consumers=offers)
             reply = RegisterReply(runner=request.runner, settings=settings)
         await msg.respond(codec.encode(reply))
@@ -102,8 +105,8 @@ class FrontDesk:
     async def stored(self) -> list[SessionRecord]:
         """All records of the stream, in order."""
         info = await self.js.stream_info("PROGRESS")
-        out = []
-        for seq in range(info.state.first_seq, info.state.last_seq + 1):
+        out: list[SessionRecord] = []
+        for seq in range(max(1, info.state.first_seq), info.state.last_seq + 1):
             message = await self.js.get_msg("PROGRESS", seq, direct=True)
             assert message.data is not None
             out.append(codec.decode(message.data, SessionRecord))
@@ -112,14 +115,23 @@ class FrontDesk:
     async def all_done(self, sessions: int, within: float = 15.0) -> list[SessionRecord]:
         """Wait until DISPATCH is empty and each of the sessions has a record; the records."""
 
-        async def done() -> bool:
+        async def done() -> int | None:
             stored = (await self.js.stream_info("PROGRESS")).state.messages
-            return stored >= sessions and await self.undone() == 0
+            return stored if stored >= sessions and await self.undone() == 0 else None
 
         await eventually(done, within, what=f"{sessions} records, and nothing in DISPATCH")
         records = await self.stored()
         assert {r.session for r in records} == set(range(1, sessions + 1))
         return records
+
+    async def all_done_but(self, waiting: int, within: float = 5.0) -> list[SessionRecord]:
+        """Wait until only so many messages are in DISPATCH; the records."""
+
+        async def done() -> str | None:
+            return "done" if await self.undone() == waiting else None
+
+        await eventually(done, within, what=f"{waiting} messages in DISPATCH")
+        return await self.stored()
 
     async def heard(self, state: str, within: float = 5.0) -> Heartbeat:
         """Wait for a heartbeat in this state that comes from now on."""

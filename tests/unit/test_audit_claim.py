@@ -96,8 +96,9 @@ def _superseded_off(cp: Checkpoint, data: st.DataObject) -> None:
 
 
 def _superseded_seq_off(cp: Checkpoint, data: st.DataObject) -> None:
-    at = data.draw(st.integers(0, len(cp.superseded_seqs) - 1))
-    cp.superseded_seqs[at] += 1
+    at = data.draw(st.integers(0, len(cp.superseded_records) - 1))
+    seq, session = cp.superseded_records[at]
+    cp.superseded_records[at] = (seq + 1, session)
 
 
 def _errors_off(cp: Checkpoint, data: st.DataObject) -> None:

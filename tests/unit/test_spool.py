@@ -36,15 +36,15 @@ def test_results_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
 def test_bounds(tmp_path: Path) -> None:
     one = spool(tmp_path)
     one.open()
-    path = one.put(result(1))
-    one.put(result(2))
-    assert not one.full
-    one.put(result(3))
-    assert one.full
+    full = []
+    for n in (1, 2, 3):
+        path = one.put(result(n))
+        full.append(one.full)
     one.remove(path)
-    assert not one.full
+    full.append(one.full)
     one.put(result(4, size=20_000))
-    assert one.full
+    full.append(one.full)
+    assert full == [False, False, True, False, True]
 
 
 def test_a_new_process_takes_over_what_a_dead_one_left_but_not_a_living_ones(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -79,27 +80,21 @@ def test_over_time_shares_follow_priority(priorities: list[int], free: int) -> N
         assert abs(total[job.id] - due) <= quantum(job.priority)
 
 
-@given(
-    st.lists(st.integers(0, 9), min_size=2, max_size=6),
-    st.integers(1, 5),
-    st.data(),
-)
-def test_nobody_starves_whoever_else_is_held_back(
-    priorities: list[int], free: int, data: st.DataObject
-) -> None:
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=6), st.integers(1, 5), st.integers(0, 2**32))
+def test_nobody_starves_whoever_else_is_held_back(priorities: list[int], free: int, seed: int) -> None:
     """Jobs come to the cap of their `vus` and leave it again; those that can send always get their turn."""
+    rng = random.Random(seed)
     window = Window()
     jobs = [Job(f"j{i}", p) for i, p in enumerate(priorities)]
-    steady = jobs[data.draw(st.integers(0, len(jobs) - 1))]
-    others = [j for j in jobs if j is not steady]
-    a_round = sum(quantum(p) for p in priorities)
+    steady = rng.choice(jobs)
+    a_round = sum(map(quantum, priorities))
     waited = 0
     for _ in range(60):
-        for job in others:
-            job.vus = job.in_flight + (0 if data.draw(st.booleans()) else 1_000)
+        for job in jobs:
+            job.vus = job.in_flight + (1_000_000 if job is steady or rng.random() < 0.5 else 0)
         sent = send(window, free, jobs)
         waited = 0 if sent[steady.id] else waited + free
-        assert waited <= 2 * a_round
+        assert waited <= a_round
 
 
 def test_a_job_at_its_cap_does_not_hold_the_turn_of_the_next() -> None:
@@ -157,7 +152,7 @@ def test_jobs_that_are_gone_are_forgotten() -> None:
     assert window.fill(LANE, 0, []) == []
     assert window.fill(LANE, 5, []) == []
     # The old credit of `a` is gone too: a new round begins.
-    assert window.fill(LANE, 11, [Job("a", 9), Job("b", 0)]) == [("a", 10), ("b", 1)]
+    assert Counter(dict(window.fill(LANE, 11, [Job("a", 9), Job("b", 0)]))) == {"a": 10, "b": 1}
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,11 @@ class Audit:
         #: Records after this sequence came after the claim was made.
         self._until = claimed.seq if isinstance(claimed, Checkpoint) else None
         self._saw_until = self._until == stored_job.after_seq
+        self._at: float | None = None
 
-    def take(self, seq: int, subject: str, data: bytes) -> None:
-        """Enter one record."""
+    def take(self, seq: int, subject: str, data: bytes, at: float | None = None) -> None:
+        """Enter one record; `at` is when the stream stored it, seconds since 1970."""
+        self._at = at
         self._records += 1
         self._saw_until |= seq == self._until
         if seq <= self._seq:
@@ -106,7 +108,7 @@ class Audit:
             self._wrong_status(seq, end.session, end.status, writer)
             return
         self._check_runner(seq, writer, end)
-        ended = Ended(seq, end.status, end.ended_at, end.values.get("load"))
+        ended = Ended(seq, end.status, self._at or end.ended_at, end.values.get("load"))
         if self._is_first(seq, end.session, end.attempt, end.status, writer):
             self._tally.count(
                 end.session,
@@ -181,7 +183,7 @@ class Audit:
                 seq=seq,
             )
         self._check_time(seq, 0, end.at)
-        ended = Ended(seq, end.status, end.at)
+        ended = Ended(seq, end.status, self._at or end.at)
         for session in self._sessions(seq, end.ranges):
             if self._is_first(seq, session, end.attempt, end.status, "the conductor"):
                 self._tally.count(session, ended, error=end.error)
@@ -210,7 +212,7 @@ class Audit:
             self._tally.late += 1
             self.findings.add("late", f"{words} came after the claim was made", session=session, seq=seq)
         elif counted is not None:
-            self._tally.supersede(seq)
+            self._tally.supersede(seq, session)
             self.findings.add(
                 "superseded",
                 f"{words} came after the counted record {counted.seq} ({counted.status})",

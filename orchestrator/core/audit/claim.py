@@ -100,8 +100,8 @@ class _Checkpoint:
                 "superseded-count",
                 f"the checkpoint: {cp.superseded} superseded attempts; the stream has {tally.superseded}",
             )
-        if cp.superseded_seqs != tally.superseded_seqs:
-            odd = set(cp.superseded_seqs) ^ set(tally.superseded_seqs)
+        if cp.superseded_records != tally.superseded_records:
+            odd = set(cp.superseded_records) ^ set(tally.superseded_records)
             words = f"such as {min(odd)}" if odd else "in their order or number"
             self._findings.add("superseded-count", f"the superseded sequences differ, {words}")
         _check_errors(cp.errors, tally, self._findings)

@@ -48,15 +48,15 @@ class Tally:
         self.targets: dict[str, Group] = {}
         self.platforms = {p: Group(n) for p, n in plan.planned_by_platform().items()}
         for i, (label, n) in enumerate(plan.planned_by_target().items()):
-            key = label if i < TARGET_GROUPS else OTHER_TARGETS
+            key = label if i < TARGET_GROUPS or self._is_judged(label) else OTHER_TARGETS
             self.targets.setdefault(key, Group()).planned += n
         self.errors: Counter[str] = Counter()
         #: Superseded attempts in all, until every session had its record, and after the claim was made.
         self.superseded = 0
         self.superseded_at_end = 0
         self.late = 0
-        #: Sequences of superseded records, once for each session that they name.
-        self.superseded_seqs: list[int] = []
+        #: `(sequence, session)` of superseded records.
+        self.superseded_records: list[tuple[int, int]] = []
 
     @property
     def complete(self) -> bool:
@@ -86,15 +86,21 @@ class Tally:
         if self.complete:
             self.superseded_at_end = self.superseded
 
-    def supersede(self, seq: int) -> None:
+    def supersede(self, seq: int, session: int) -> None:
         """Enter a further record of a session."""
         self.superseded += 1
-        self.superseded_seqs.append(seq)
-        del self.superseded_seqs[:-KEPT_SEQS]
+        self.superseded_records.append((seq, session))
+        del self.superseded_records[:-KEPT_SEQS]
+
+    def _is_judged(self, label: str) -> bool:
+        """A threshold names the target, so it has a group of its own."""
+        return any(f"target={label}" in t.replace(" ", "") for t in self.plan.spec.thresholds)
 
     def groups(self, session: int) -> tuple[Group, Group, Group]:
         index = self.plan.target(session)
-        label = self.plan.spec.targets[index].label if index < TARGET_GROUPS else OTHER_TARGETS
+        label = self.plan.spec.targets[index].label
+        if index >= TARGET_GROUPS and not self._is_judged(label):
+            label = OTHER_TARGETS
         return self.total, self.targets[label], self.platforms[self.plan.platform(session)]
 
     def counts(self) -> Counts:
