@@ -11,6 +11,7 @@ import msgspec
 
 from .job import Cell, Job, Timeline
 from .messages import (
+    Counts,
     ErrorInfo,
     JobLog,
     JobProgress,
@@ -66,6 +67,29 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[JobRow]
     next: str | None = None
+
+
+class AuditFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that an audit found. `session` and `seq` are 0 where it is not about one."""
+
+    kind: str
+    text: str
+    session: int = 0
+    seq: int = 0
+    #: False for a note, such as a superseded attempt.
+    fault: bool = True
+
+
+class AuditView(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /jobs/<id>/audit`: the job's totals, derived anew from the stream. `agrees` is False where what is
+    said of the job differs."""
+
+    job: str
+    agrees: bool
+    records: int
+    counts: Counts
+    found: dict[str, int]
+    findings: list[AuditFinding]
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):

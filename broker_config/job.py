@@ -28,6 +28,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     desired: Desired = "run"
     source: str = "api"
     idempotency_key: str | None = None
+    #: The job whose failed sessions this one runs again.
+    retry_of: str | None = None
     #: How often it was resumed: part of the message ids of sessions dispatched after that.
     generation: int = 0
     waiting_for: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -9,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from . import codec, document
+from .behaviour import Behaviour
 from .duration import Duration
-from .duration_range import DurationRange
 from .errors import NameRefused, Problem, SpecError
 from .origin import Origin
 from .platform import PLATFORMS, parse_platform
@@ -40,14 +41,6 @@ class Target(_Part, frozen=True):
     @property
     def label(self) -> str:
         return self.name or self.url
-
-
-class Behaviour(_Part, frozen=True):
-    """What a session does on a page: it scrolls to the end in steps and dwells."""
-
-    #: Time on the page after it has loaded; drawn evenly between min and max.
-    dwell: DurationRange = msgspec.field(default_factory=lambda: DurationRange(0.0, 0.0))
-    scroll: bool = True
 
 
 class Limits(_Part, frozen=True):
@@ -125,7 +118,7 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "TrafficBuster job", **schema}
 
 
-def _problems(spec: JobSpec) -> Any:
+def _problems(spec: JobSpec) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     for i, t in enumerate(spec.targets):
         where = f"targets[{i}]"
@@ -170,11 +163,7 @@ def _problems(spec: JobSpec) -> Any:
         yield Problem("limits", "a limit of 0 is not allowed")
     if spec.limits.session > 86_400:
         yield Problem("limits.session", f"{spec.limits.session} is too long; at most 24h")
-    if spec.behaviour.dwell.max >= spec.limits.session:
-        yield Problem(
-            "behaviour.dwell",
-            f"{spec.behaviour.dwell} does not fit into limits.session ({spec.limits.session}); raise it",
-        )
+    yield from _behaviour_problems(spec)
     if spec.pool is not None:
         try:
             token(spec.pool, "pool")
@@ -194,3 +183,19 @@ def _problems(spec: JobSpec) -> Any:
             )
     if len(spec.tags) > 32 or any(len(k) > 64 or len(v) > 256 for k, v in spec.tags.items()):
         yield Problem("tags", "at most 32 tags, names up to 64 and values up to 256 characters")
+
+
+def _behaviour_problems(spec: JobSpec) -> Iterator[Problem]:
+    pages, limit = spec.behaviour.resolved(), spec.limits.session
+    if pages.longest < limit:
+        return
+    if pages.depth == 1 or not pages.click_ratio:
+        yield Problem(
+            "behaviour.dwell", f"{pages.dwell} does not fit into limits.session ({limit}); raise it"
+        )
+    else:
+        yield Problem(
+            "behaviour.depth",
+            f"{pages.depth} pages of {pages.dwell}, with {pages.think} between them, do not fit into "
+            f"limits.session ({limit}); raise it",
+        )

@@ -57,7 +57,7 @@ async def all_in_one(
             allowed_origins=settings.allowed_origins,
         )
         async with Orchestrator(config) as orchestrator, asyncio.TaskGroup() as group:
-            tasks = [group.create_task(server.watch(), name="embedded broker")]
+            tasks: list[asyncio.Task[None]] = [group.create_task(server.watch(), name="embedded broker")]
             if runner:
                 child = RunnerChild(
                     _arguments(settings, server.url, data_dir),

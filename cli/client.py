@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from broker_config import codec
 from broker_config.api import (
     API_PREFIX,
+    AuditView,
     Health,
     JobDetail,
     JobPage,
@@ -83,6 +84,13 @@ class Client:
 
     async def command(self, job: str, command: str) -> JobView:
         return _read(await self._call("POST", f"/jobs/{_part(job)}/{command}"), JobView)
+
+    async def retry(self, job: str) -> JobView:
+        answer = await self._call("POST", f"/jobs/{_part(job)}/retry", params={"source": "cli"})
+        return _read(answer, JobView)
+
+    async def audit(self, job: str) -> AuditView:
+        return _read(await self._get(f"/jobs/{_part(job)}/audit"), AuditView)
 
     async def sessions(
         self, job: str, *, status: str | None = None, limit: int = 100, cursor: str | None = None

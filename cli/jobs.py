@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from broker_config.api import JobView
 from broker_config.errors import Problem, SpecError
 from broker_config.job_spec import read_spec
 
@@ -33,16 +34,32 @@ async def submit(
     read_spec(document, file or "")
     async with client as c:
         view = await c.submit(document, key=key, source="cli")
-        job = view.job.id
-        if not watching:
-            if json:
-                print(as_json(view))
-            else:
-                out().print(job)
-                err().print(f"submitted; follow it with: tb jobs watch {job}", markup=False)
-            return ExitCode.PASSED
-        err().print(f"job {job}", markup=False)
-        return await _follow(c, job, json=json)
+        return await _taken_on(c, view, watching=watching, json=json)
+
+
+async def retry(client: Client, job: str, *, watching: bool, json: bool) -> ExitCode:
+    async with client as c:
+        return await _taken_on(c, await c.retry(job), watching=watching, json=json)
+
+
+async def _taken_on(client: Client, view: JobView, *, watching: bool, json: bool) -> ExitCode:
+    job = view.job.id
+    if not watching:
+        if json:
+            print(as_json(view))
+        else:
+            out().print(job)
+            err().print(f"submitted; follow it with: tb jobs watch {job}", markup=False)
+        return ExitCode.PASSED
+    err().print(f"job {job}", markup=False)
+    return await _follow(client, job, json=json)
+
+
+async def audit(client: Client, job: str, *, json: bool) -> ExitCode:
+    async with client as c:
+        view = await c.audit(job)
+    show([view], lambda: render.audit(view), json=json)
+    return ExitCode.PASSED if view.agrees else ExitCode.INFRASTRUCTURE
 
 
 async def follow(client: Client, job: str, *, json: bool) -> ExitCode:

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from broker_config.api import JobRow, JobView, PlatformView, RunnerView, SessionRow
+from broker_config.api import AuditView, JobRow, JobView, PlatformView, RunnerView, SessionRow
 from broker_config.job import Job
 from broker_config.messages import GroupSummary, JobProgress, Summary
 
@@ -239,6 +239,29 @@ def job(view: JobView) -> RenderableType:
     ):
         facts.add_row(Text(name, "dim"), value)
     return Group(facts, Text(""), summary(view.progress))
+
+
+def audit(view: AuditView) -> RenderableType:
+    """`tb jobs audit`."""
+    c = view.counts
+    word = Text("agrees", "green") if view.agrees else Text("differs", "red")
+    head = Text.assemble(f"{view.records} records of job {view.job}: what is told of it ", word)
+    parts: list[RenderableType] = [
+        head,
+        Text(
+            f"  {c.planned} sessions: {c.ok} ok, {c.failed} failed, {c.cancelled} cancelled, {c.lost} lost, "
+            f"{c.dropped} dropped; {c.superseded} attempts superseded"
+        ),
+    ]
+    faults = [f for f in view.findings if f.fault]
+    if faults:
+        table = _table("finding", "session", "sequence", "", right=["session", "sequence"])
+        for f in faults[:50]:
+            table.add_row(f.kind, str(f.session or ""), str(f.seq or ""), f.text)
+        parts += [Text(""), table]
+        if len(faults) > 50:
+            parts.append(Text(f"  and {len(faults) - 50} more; --json shows all"))
+    return Group(*parts)
 
 
 def sessions(rows: Sequence[SessionRow]) -> Table:

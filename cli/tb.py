@@ -130,9 +130,9 @@ def doctor(
     from .failure import in_words
 
     with in_words():
-        from .doctor import command
+        from .diagnosis import diagnose
 
-        raise SystemExit(_run(command(_settings(data_dir=data_dir), start=start, json=json)))
+        raise SystemExit(_run(diagnose(_settings(data_dir=data_dir), start=start, json=json)))
 
 
 @orchestrator.command("start")
@@ -256,6 +256,32 @@ def _command(name: str, words: str) -> None:
 _command("cancel", "Cancel a job: running sessions are ended, the rest is not begun.")
 _command("pause", "Pause a job: running sessions go on, no new one begins.")
 _command("resume", "Resume a paused job.")
+
+
+@jobs.command("retry")
+def jobs_retry(
+    job: JobId,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the new job to its end.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the failed and lost sessions of a finished job again, as a new job."""
+    from .failure import in_words
+
+    with in_words():
+        from . import jobs as commands
+
+        raise SystemExit(_run(commands.retry(_client(), job, watching=watch, json=json)))
+
+
+@jobs.command("audit")
+def jobs_audit(job: JobId, json: Json = False) -> None:
+    """Derive a job's totals anew from the stream; exit code 4 if what is told of it differs."""
+    from .failure import in_words
+
+    with in_words():
+        from . import jobs as commands
+
+        raise SystemExit(_run(commands.audit(_client(), job, json=json)))
 
 
 @jobs.command("schema")

@@ -20,9 +20,11 @@ from broker_config.errors import BrokerError, BrokerUnavailable
 from broker_config.provisioning import provision
 from broker_config.streams import PROGRESS
 
+from .bus.auditor import Auditor
 from .bus.conductor import Conductor
 from .bus.fleet import Fleet
 from .bus.jet import Jet
+from .bus.job_retry import JobRetry
 from .bus.job_store import JobStore
 from .bus.leadership import Leadership
 from .bus.progress_feed import ProgressFeed
@@ -104,9 +106,12 @@ class Orchestrator:
                     group.create_task(registrar.run(), name="registrar"),
                     group.create_task(self.leadership.hold(conductor.conduct), name="leadership"),
                 ]
+                sessions = SessionLog(jet, self.store)
                 state = WebState(
                     jobs=self.store,
-                    sessions=SessionLog(jet, self.store),
+                    sessions=sessions,
+                    retry=JobRetry(self.store, sessions),
+                    audits=Auditor(jet, self.store),
                     fleet=self.fleet,
                     feed=ProgressFeed(nc),
                     status=self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from broker_config.job_spec import Behaviour, Limits
+from broker_config.behaviour import Behaviour
+from broker_config.job_spec import Limits
 
 from .registration import own_protocol
 

@@ -59,7 +59,9 @@ class JobStore:
         self._new_id = new_id
         self._new_seed = new_seed
 
-    async def submit(self, spec: JobSpec, *, source: str, idempotency_key: str | None) -> tuple[Job, bool]:
+    async def submit(
+        self, spec: JobSpec, *, source: str, idempotency_key: str | None, retry_of: str | None = None
+    ) -> tuple[Job, bool]:
         """Store a job; `(job, True)`, or `(the earlier job, False)` where the key was used before.
 
         Raises `SpecError` if it may not go there, `Conflict` if the key was used for another spec,
@@ -80,6 +82,7 @@ class JobStore:
             submitted_at=self._clock(),
             source=source,
             idempotency_key=idempotency_key,
+            retry_of=retry_of,
             after_seq=await self._jet.last_seq(PROGRESS.name),
         )
         document = codec.encode(job)

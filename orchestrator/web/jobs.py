@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from broker_config.api import JobDetail, JobPage, JobView
+from broker_config.api import AuditFinding, AuditView, JobDetail, JobPage, JobView
 from broker_config.errors import Problem
 from broker_config.job import Cell, Job, Timeline
 from broker_config.job_spec import JobSpec, SpecSource, json_schema, read_spec
@@ -95,6 +95,28 @@ async def resume_job(request: Request, *, id: str) -> JobView:
     return await _view(request, await web(request).jobs.command(id, "resume"))
 
 
+async def retry_job(request: Request, *, query: SubmitQuery, id: str) -> Reply[JobView]:
+    """Run the failed and lost sessions of a finished job again, as a new job that refers to it."""
+    job = await web(request).retry.retry(id, source=query.source)
+    return Reply(await _view(request, job, new=True), 201)
+
+
+async def audit_job(request: Request, *, id: str) -> AuditView:
+    """Derive the job's totals anew from the stream of records, and say where what is told of it differs."""
+    report = await web(request).audits.audit(id)
+    return AuditView(
+        job=report.job,
+        agrees=report.agrees,
+        records=report.records,
+        counts=report.counts,
+        found={str(kind): n for kind, n in report.found.items()},
+        findings=[
+            AuditFinding(kind=f.kind, text=f.text, session=f.session, seq=f.seq, fault=f.is_fault)
+            for f in report.findings
+        ],
+    )
+
+
 async def job_schema(request: Request) -> dict[str, Any]:
     """The JSON Schema of a job spec."""
     return json_schema()
@@ -127,5 +149,14 @@ ROUTES = [
     TypedRoute("POST", "/jobs/{id}/cancel", cancel_job, tag="jobs", problems=(404, 409, *_BROKER)),
     TypedRoute("POST", "/jobs/{id}/pause", pause_job, tag="jobs", problems=(404, 409, *_BROKER)),
     TypedRoute("POST", "/jobs/{id}/resume", resume_job, tag="jobs", problems=(404, 409, *_BROKER)),
+    TypedRoute(
+        "POST",
+        "/jobs/{id}/retry",
+        retry_job,
+        tag="jobs",
+        statuses={201: "Taken on."},
+        problems=(404, 409, 507, *_BROKER),
+    ),
+    TypedRoute("GET", "/jobs/{id}/audit", audit_job, tag="jobs", problems=(404, *_BROKER)),
     TypedRoute("GET", "/job-schema", job_schema, tag="jobs"),
 ]

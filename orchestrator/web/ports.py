@@ -9,6 +9,7 @@ from broker_config.api import Health, JobPage, PlatformView, RunnerView, Session
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import JobSpec
 from broker_config.messages import JobLog, JobProgress
+from orchestrator.core.audit import AuditReport
 
 
 class Jobs(Protocol):
@@ -30,6 +31,18 @@ class Jobs(Protocol):
         ...
 
     async def checkpoint(self, job: str) -> Checkpoint | None: ...
+
+
+class Retry(Protocol):
+    async def retry(self, job: str, *, source: str = "api") -> Job:
+        """Raises `JobNotFound`, `IllegalTransition`, and what `Jobs.submit` raises."""
+        ...
+
+
+class Audits(Protocol):
+    async def audit(self, job_id: str) -> AuditReport:
+        """Raises `JobNotFound`."""
+        ...
 
 
 class Sessions(Protocol):

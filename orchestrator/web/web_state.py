@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 
 from orchestrator.core.outbox import SlowLimits
 
-from .ports import Feed, Fleet, Jobs, Sessions, Status
+from .ports import Audits, Feed, Fleet, Jobs, Retry, Sessions, Status
 
 if TYPE_CHECKING:
     from .fan_out import FanOut
@@ -22,6 +22,8 @@ class WebState:
 
     jobs: Jobs
     sessions: Sessions
+    retry: Retry
+    audits: Audits
     fleet: Fleet
     status: Status
     feed: Feed

@@ -281,3 +281,12 @@ async def test_landing_page_and_headers(http, web):
     assert page.headers["x-content-type-options"] == "nosniff"
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
     assert (await http.get("/jobs")).headers["cache-control"] == "no-store"
+
+
+async def test_audit_and_retry_are_answered_in_words(http):
+    view = (await http.get("/jobs/webjob-audited/audit")).json()
+    assert (view["agrees"], view["found"]) == (False, {"totals": 1})
+    assert view["findings"] == [{"kind": "totals", "text": "one is missing", "session": 3, "seq": 7}]
+    problem(await http.get("/jobs/nothing/audit"), 404)
+    refused = problem(await http.post("/jobs/x/retry"), 409)
+    assert "nothing to retry" in refused["detail"]

@@ -25,13 +25,14 @@ from broker_config.api import (
     SessionRow,
     Subscribe,
 )
-from broker_config.errors import Conflict, JobNotFound
+from broker_config.errors import Conflict, IllegalTransition, JobNotFound
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import JobSpec, read_spec
 from broker_config.messages import Counts, JobProgress, JobState, PlatformOffer
 from broker_config.subjects import job_progress
 from orchestrator.bus.progress_feed import ProgressFeed
 from orchestrator.core import job_machine
+from orchestrator.core.audit import AuditReport, Finding
 from orchestrator.core.outbox import SlowLimits
 from orchestrator.web.app import create_app
 from orchestrator.web.server import WebServer
@@ -198,11 +199,28 @@ class Stage:
         await self.nc.flush()
 
 
+class MemoryRetry:
+    async def retry(self, job: str, *, source: str = "api") -> Job:
+        raise IllegalTransition(f"job {job} has nothing to retry")
+
+
+class MemoryAudits:
+    async def audit(self, job_id: str) -> AuditReport:
+        if job_id != "webjob-audited":
+            raise JobNotFound(f"there is no job {job_id}")
+        finding = Finding(kind="totals", text="one is missing", session=3, seq=7)
+        return AuditReport(
+            job=job_id, records=4, counts=Counts(planned=5, ok=4), found={"totals": 1}, findings=[finding]
+        )
+
+
 @asynccontextmanager
 async def stage(nc: Client, *, limits: SlowLimits | None = None, sessions: int = 0) -> AsyncIterator[Stage]:
     state = WebState(
         jobs=MemoryJobs(),
         sessions=MemorySessions(sessions),
+        retry=MemoryRetry(),
+        audits=MemoryAudits(),
         fleet=MemoryFleet(),
         status=MemoryStatus(),
         feed=ProgressFeed(nc),
