@@ -34,7 +34,7 @@ def job_of(shop: str) -> dict[str, object]:
         "name": "demo shop",
         "targets": [
             {"name": "home", "url": f"{shop}/", "sessions": SESSIONS // 2},
-            {"name": "catalogue", "url": f"{shop}/category", "sessions": SESSIONS // 2},
+            {"name": "catalogue", "url": f"{shop}/shop", "sessions": SESSIONS // 2},
         ],
         "load": {"executor": "shared-sessions", "vus": 4},
         "platforms": ["linux-chromium"],
@@ -53,7 +53,7 @@ async def demo(settings: Settings, *, keep: bool, json: bool) -> ExitCode:
     async def run() -> ExitCode:
         say("looking for a browser …")
         found = await installer.ensure(["chromium"], say)
-        say(f"using {found[0].browser} {found[0].version} at {found[0].path}")
+        say(f"using {found[0].browser} at {found[0].path}")
         say("starting broker, orchestrator, runner and the demo shop …")
         data_dir = Path(settings.data_dir) if settings.data_dir else Path(scratch)
         logs.set_up(settings.log_level, data_dir / "orchestrator.log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 #: Without a confirmation for this share of the lease the session is given up: well before another runner can
@@ -57,7 +58,7 @@ class Wakefulness:
     def __init__(self, interval: float, now: float) -> None:
         self._limit = 2 * interval + 0.2
         self._last = now
-        self._asleep = (now, now)
+        self._asleep = (-math.inf, -math.inf)
 
     def beat(self, now: float) -> None:
         if now - self._last > self._limit:

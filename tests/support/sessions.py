@@ -6,9 +6,10 @@ import itertools
 
 import psutil
 
+from broker_config.behaviour import Behaviour
 from broker_config.duration import Duration
 from broker_config.duration_range import DurationRange
-from broker_config.job_spec import Behaviour, Limits
+from broker_config.job_spec import Limits
 from broker_config.messages import Dispatch
 from broker_config.platform import this_system
 from runner.browser.executor import BrowserExecutor

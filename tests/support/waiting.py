@@ -5,18 +5,34 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    predicate: Callable[[], T | Awaitable[T]],
+    predicate: Callable[[], Awaitable[T | None]],
+    deadline: float = ...,
+    *,
+    what: str = ...,
+    interval: float = ...,
+) -> T: ...
+
+
+@overload
+async def eventually(
+    predicate: Callable[[], T], deadline: float = ..., *, what: str = ..., interval: float = ...
+) -> T: ...
+
+
+async def eventually(
+    predicate: Callable[[], Any],
     deadline: float = 10.0,
     *,
     what: str = "",
     interval: float = 0.02,
-) -> T:
+) -> Any:
     """Ask `predicate` (a function, async or not) until it answers something true; returns the answer.
 
     Fails after `deadline` seconds, with `what` and the last answer.
@@ -25,7 +41,7 @@ async def eventually(
     end = clock() + deadline
     while True:
         answer = predicate()
-        value: T = await answer if inspect.isawaitable(answer) else answer
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if clock() > end:

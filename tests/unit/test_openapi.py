@@ -23,6 +23,8 @@ EXPECTED = {
     ("get", "/jobs/{id}"),
     ("get", "/jobs/{id}/detail"),
     ("post", "/jobs/{id}/cancel"),
+    ("post", "/jobs/{id}/retry"),
+    ("get", "/jobs/{id}/audit"),
     ("post", "/jobs/{id}/pause"),
     ("post", "/jobs/{id}/resume"),
     ("get", "/jobs/{id}/sessions"),

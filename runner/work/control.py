@@ -1,0 +1,106 @@
+"""Orders: `runner.control.<runner>`, which are answered, and `job.control.*`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import NoReturn, Protocol
+
+from nats.aio.msg import Msg
+
+from broker_config import codec
+from broker_config.errors import MessageError
+from broker_config.messages import ControlReply, JobControl, RunnerControl
+from broker_config.subjects import JOB_CONTROLS, runner_control
+
+from .link import Link
+from .running import Running
+
+log = logging.getLogger(__name__)
+
+#: Jobs that are remembered as cancelled: a session of theirs may be on its way.
+REMEMBERED = 1_000
+
+
+class Commands(Protocol):
+    """What a runner can be told."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def drain(self) -> None: ...
+    def restart(self) -> None: ...
+    def reregister(self) -> None: ...
+
+
+class Control:
+    """`run` listens until cancelled."""
+
+    def __init__(self, link: Link, runner: str, running: Running, commands: Commands) -> None:
+        self._link = link
+        self._subject = runner_control(runner)
+        self._running = running
+        self._commands = commands
+        self._cancelled: OrderedDict[str, None] = OrderedDict()
+
+    def is_cancelled(self, job: str) -> bool:
+        return job in self._cancelled
+
+    async def run(self) -> NoReturn:
+        subs = [
+            await self._link.nc.subscribe(self._subject, cb=self._runner_order),
+            await self._link.nc.subscribe(JOB_CONTROLS, cb=self._job_order),
+        ]
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if not self._link.nc.is_closed and not self._link.nc.is_draining:
+                for sub in subs:
+                    await sub.unsubscribe()
+        raise AssertionError
+
+    async def _runner_order(self, msg: Msg) -> None:
+        try:
+            order = codec.decode(msg.data, RunnerControl)
+        except MessageError as e:
+            reply = ControlReply(ok=False, detail=str(e))
+        else:
+            reply = self._obey(order)
+            log.info("told to %s: %s", order.command, reply.detail or "done")
+        if msg.reply:
+            await self._link.send(msg.reply, codec.encode(reply))
+
+    def _obey(self, order: RunnerControl) -> ControlReply:
+        match order.command:
+            case "pause":
+                self._commands.pause()
+            case "resume":
+                self._commands.resume()
+            case "drain":
+                self._commands.drain()
+            case "restart":
+                self._commands.restart()
+            case "reregister":
+                self._commands.reregister()
+            case "stop_session":
+                runs = self._running.of(order.job, order.session)
+                if not runs:
+                    detail = f"session {order.session} of job {order.job!r} does not run here"
+                    return ControlReply(ok=False, detail=detail)
+                for run in runs:
+                    run.end("cancelled")
+        return ControlReply(ok=True)
+
+    async def _job_order(self, msg: Msg) -> None:
+        try:
+            order = codec.decode(msg.data, JobControl)
+        except MessageError as e:
+            log.warning("%s: %s", msg.subject, e)
+            return
+        if order.command != "cancel":
+            return
+        self._cancelled[order.job] = None
+        if len(self._cancelled) > REMEMBERED:
+            self._cancelled.popitem(last=False)
+        for run in self._running.of(order.job):
+            run.end("cancelled")

@@ -1,0 +1,184 @@
+"""One slot: takes a session, runs it, tells how it ended; over and over."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from broker_config import codec
+from broker_config.errors import MessageError, NameRefused
+from broker_config.messages import (
+    PROTOCOL,
+    PROTOCOL_OLDEST,
+    Dispatch,
+    ErrorInfo,
+    SessionRecord,
+    quarantined,
+)
+from broker_config.subjects import quarantine, token
+from runner.core import retry
+from runner.core.outcome import Outcome
+
+from .clock import Clock
+from .delivery import Delivery
+from .executor import Executor
+from .faults import Faults
+from .job_talk import JobTalk
+from .lease_keeper import Held, LeaseKeeper
+from .link import Link
+from .outbox import Outbox
+from .result import Result
+from .running import Run, Running
+
+log = logging.getLogger(__name__)
+
+#: Pause before a session is tried again after a fault of the infrastructure, s.
+RETRY_DELAY = 1.0
+
+
+class Shared(Protocol):
+    """What all slots of a runner share."""
+
+    runner: str
+    instance: str
+    clock: Clock
+    link: Link
+    executor: Executor
+    running: Running
+    leases: LeaseKeeper
+    outbox: Outbox
+    talk: JobTalk
+    faults: Faults
+
+    @property
+    def taking(self) -> bool:
+        """False when the runner starts nothing more: it is paused, or ends."""
+        ...
+
+    def is_cancelled(self, job: str) -> bool: ...
+    def saturated_since(self, then: float) -> bool: ...
+
+
+class Slot:
+    """`take` is called with one delivery at a time."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def take(self, delivery: Delivery) -> None:
+        """Returns when the delivery is answered, given up, or its result is on disk."""
+        s = self._shared
+        held = s.leases.take(delivery)
+        try:
+            result = await self._result(delivery, held)
+        except BaseException:
+            s.leases.release(held)
+            raise
+        if result is None:
+            s.leases.release(held)
+        else:
+            await s.outbox.deliver(result, held)
+
+    async def _result(self, delivery: Delivery, held: Held) -> Result | None:
+        """What to report; None if there is nothing to."""
+        s = self._shared
+        if s.leases.lost(held):
+            return None
+        if not s.taking:
+            await delivery.hand_back(s.link)
+            return None
+        try:
+            dispatch = _read(delivery)
+        except MessageError as e:
+            s.faults.malformed += 1
+            log.warning("a dispatched message is rejected, nobody will get it: %s", e)
+            kept = quarantined(delivery.subject, delivery.data, str(e), at=s.clock.wall(), by=s.runner)
+            await s.link.send(quarantine("dispatch"), codec.encode(kept))
+            await delivery.reject(s.link)
+            return None
+        if earlier := s.outbox.earlier(dispatch.job, dispatch.session):
+            # Its ack was lost. The message id is the same: the stream keeps one record.
+            return msgspec.structs.replace(earlier, ack=delivery.reply)
+        run = Run(dispatch, held, since=s.clock.wall(), began=s.clock.lease())
+        outcome = Outcome(status="cancelled") if s.is_cancelled(dispatch.job) else await self._execute(run)
+        if s.leases.lost(held):
+            # Someone else has it now, or will: it is theirs to report, and an answer of ours would hit them.
+            log.warning("session %d of job %s is given up: its lease is lost", dispatch.session, dispatch.job)
+            return None
+        if outcome is None and run.reason == "handed_back":
+            await delivery.hand_back(s.link)
+            return None
+        outcome = outcome or Outcome(status="cancelled", duration_ms=1000 * (s.clock.lease() - run.began))
+        error, attempt = outcome.error, dispatch.attempt
+        if error and retry.again(error, attempt, dispatch.retries) and not s.is_cancelled(dispatch.job):
+            s.faults.note(dispatch.job, dispatch.session, error.kind)
+            s.talk.say(dispatch, "retry", f"{error.kind}: {error.detail}", "warning")
+            await delivery.hand_back(s.link, RETRY_DELAY)
+            return None
+        error = retry.final_error(error, s.faults.take(dispatch.job, dispatch.session), attempt)
+        record = self._record(run, outcome, error)
+        text = f"{record.status}: {error.kind}" if error else record.status
+        s.talk.say(dispatch, "finished", text, "warning" if record.status == "failed" else "info")
+        return Result.of(record, delivery.reply)
+
+    async def _execute(self, run: Run) -> Outcome | None:
+        """None if it was ended from outside."""
+        s = self._shared
+        dispatch = run.dispatch
+        outcome: Outcome | None = None
+        run.held.on_lost = run.lease_lost
+        s.running.add(run)
+        s.talk.say(dispatch, "started")
+        try:
+            with run:
+                outcome = await s.executor.run(dispatch, partial(self._say, dispatch))
+        except Exception as e:
+            log.exception("session %d of job %s broke the runner's own code", dispatch.session, dispatch.job)
+            detail = f"{type(e).__name__}: {e}"[:300]
+            error = ErrorInfo(kind="runner_error", detail=detail, infrastructure=True)
+            outcome = Outcome(status="failed", error=error, duration_ms=1000 * (s.clock.lease() - run.began))
+        finally:
+            run.held.on_lost = None
+            s.running.remove(run)
+        # What was ended from outside did not fail by itself.
+        return outcome if run.reason is None or (outcome and outcome.status == "ok") else None
+
+    def _record(self, run: Run, outcome: Outcome, error: ErrorInfo | None) -> SessionRecord:
+        s, d = self._shared, run.dispatch
+        return SessionRecord(
+            job=d.job,
+            session=d.session,
+            attempt=d.attempt,
+            status=outcome.status,
+            runner=s.runner,
+            instance=s.instance,
+            target=d.target,
+            platform=d.platform,
+            asked=d.asked,
+            started_at=run.since,
+            ended_at=s.clock.wall(),
+            duration_ms=outcome.duration_ms,
+            error=error,
+            saturated=s.saturated_since(run.began),
+            measures=outcome.measures,
+        )
+
+    def _say(self, dispatch: Dispatch, event: str, text: str) -> None:
+        self._shared.talk.say(dispatch, "step" if event == "step" else "line", text)
+
+
+def _read(delivery: Delivery) -> Dispatch:
+    """The session with the number of this very attempt. Raises `MessageError`."""
+    dispatch = codec.decode(delivery.data, Dispatch)
+    if not PROTOCOL_OLDEST <= dispatch.protocol <= PROTOCOL:
+        raise MessageError(f"a Dispatch of protocol {dispatch.protocol}; this runner speaks {PROTOCOL}")
+    try:
+        token(dispatch.job, "job id")
+    except NameRefused as e:
+        raise MessageError(f"not a usable Dispatch: {e}") from None
+    if delivery.number == 1:
+        return dispatch
+    return msgspec.structs.replace(dispatch, attempt=dispatch.attempt + delivery.number - 1)

@@ -1,0 +1,330 @@
+"""Random faults against a whole fleet, and an account of every session afterwards.
+
+    python -m tests.campaigns.faults --seed 1 --faults 400 [--cluster 3] [--json out.json]
+
+Real nats-server, two real orchestrators, three real runners with a timer in place of the browser. Processes
+are killed (SIGKILL), stopped and continued (SIGSTOP, SIGCONT) at random, and kill themselves at named points:
+before and after each publish, ack, renewal and checkpoint. At the end every job must have finished with
+
+    planned = ok + failed + cancelled + lost + dropped,  0 lost,  0 failed,
+
+the auditor must agree with REST on each, and every attempt that a record names must be in a runner's journal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from broker_config.embedded_server import EmbeddedServer
+from tests.campaigns.process import Process
+from tests.support.failpoints import ORCHESTRATOR_POINTS, RUNNER_POINTS
+from tests.support.ports import free_ports
+
+LEASE = 3.0
+ORCHESTRATORS = 2
+RUNNERS = 3
+ACTIVE_JOBS = 3
+
+
+class Fleet:
+    def __init__(self, brokers: list[EmbeddedServer], directory: Path, replicas: int) -> None:
+        self.brokers = brokers
+        self.directory = directory
+        nats = ",".join(b.url for b in brokers)
+        self.urls = [f"http://127.0.0.1:{p}/api/v1" for p in free_ports(ORCHESTRATORS)]
+        self.orchestrators = [
+            Process(
+                f"orchestrator{i}",
+                "tests.support.orchestrator_process",
+                [
+                    *("--nats", nats, "--port", url.split(":")[2].split("/")[0], "--name", f"o{i}"),
+                    *("--lease", str(LEASE), "--replicas", str(replicas)),
+                ],
+                directory,
+            )
+            for i, url in enumerate(self.urls, 1)
+        ]
+        self.runners = [
+            Process(
+                f"runner{i}",
+                "tests.support.fault_runner",
+                [
+                    *("--nats", nats, "--name", f"r{i}", "--data-dir", str(directory / f"r{i}")),
+                    *("--journal", str(directory / f"r{i}.journal")),
+                ],
+                directory,
+            )
+            for i in range(1, RUNNERS + 1)
+        ]
+
+    async def ask(self, method: str, path: str, within: float = 60.0, **options: Any) -> httpx.Response:
+        """Ask whichever orchestrator answers."""
+        end = time.monotonic() + within
+        last: object = None
+        async with httpx.AsyncClient(timeout=10) as http:
+            while time.monotonic() < end:
+                for url in random.sample(self.urls, len(self.urls)):
+                    try:
+                        answer = await http.request(method, url + path, **options)
+                    except httpx.HTTPError as e:
+                        last = e
+                        continue
+                    if answer.status_code < 500:
+                        return answer
+                    last = answer.text
+                await asyncio.sleep(0.1)
+        raise AssertionError(f"nobody answers {method} {path}: {last!r}")
+
+
+@asynccontextmanager
+async def fleet(directory: Path, nodes: int, say: Any) -> AsyncIterator[Fleet]:
+    async with AsyncExitStack() as stack:
+        if nodes == 1:
+            brokers = [
+                await stack.enter_async_context(
+                    EmbeddedServer(directory / "nats", max_deaths=10**6, on_event=lambda _: None)
+                )
+            ]
+        else:
+            from tests.campaigns.cluster import cluster
+
+            brokers = await stack.enter_async_context(cluster(directory, nodes))
+        it = Fleet(brokers, directory, 1 if nodes == 1 else 3)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks = [group.create_task(p.keep()) for p in (*it.orchestrators, *it.runners)]
+        try:
+            yield it
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+class Campaign:
+    def __init__(self, fleet: Fleet, seed: int, faults: int, pause: float) -> None:
+        self.fleet = fleet
+        self.rng = random.Random(seed)
+        self.seed = seed
+        self.faults = faults
+        self.pause = pause
+        self.done: Counter[str] = Counter()
+        self.jobs: dict[str, int] = {}
+        self._enough = asyncio.Event()
+
+    async def run(self) -> dict[str, Any]:
+        began = time.monotonic()
+        await self.fleet.ask("GET", "/ready")
+        async with asyncio.TaskGroup() as group:
+            submitters = [group.create_task(self._submit(n)) for n in range(ACTIVE_JOBS)]
+            await self._strike(group)
+            self._enough.set()
+            await asyncio.wait(submitters)
+        faulty = time.monotonic() - began
+        # What was frozen goes on; what was killed is up again.
+        result = await self._account()
+        return result | {
+            "seed": self.seed,
+            "faults": sum(self.done.values()),
+            "by_kind": dict(sorted(self.done.items())),
+            "seconds": round(faulty, 1),
+            "settled_after": round(time.monotonic() - began - faulty, 1),
+        }
+
+    async def _strike(self, group: asyncio.TaskGroup) -> None:
+        rng = self.rng
+        for _ in range(self.faults):
+            await asyncio.sleep(rng.expovariate(1 / self.pause))
+            match rng.choices(
+                ["kill", "freeze", "point", "broker kill", "broker freeze"], [30, 20, 35, 8, 7]
+            )[0]:
+                case "kill":
+                    victim = self._victim()
+                    victim.signal(signal.SIGKILL)
+                    self.done[f"kill {_kind(victim)}"] += 1
+                case "freeze":
+                    victim = self._victim()
+                    group.create_task(victim.freeze(rng.uniform(0.05, 1.5 * LEASE)))
+                    self.done[f"freeze {_kind(victim)}"] += 1
+                case "point":
+                    victim = self._victim()
+                    points = RUNNER_POINTS if _kind(victim) == "runner" else ORCHESTRATOR_POINTS
+                    point = rng.choice(points)
+                    victim.fail_at = f"{point}:{rng.randint(1, 20 if 'renewal' not in point else 2)}"
+                    victim.signal(signal.SIGKILL)
+                    self.done[f"point {point}"] += 1
+                case "broker kill":
+                    self._signal_broker(rng.choice(self.fleet.brokers), signal.SIGKILL)
+                    self.done["kill broker"] += 1
+                case "broker freeze":
+                    broker = rng.choice(self.fleet.brokers)
+                    group.create_task(self._freeze_broker(broker, rng.uniform(0.05, 3.0)))
+                    self.done["freeze broker"] += 1
+
+    def _victim(self) -> Process:
+        return self.rng.choice([*self.fleet.orchestrators, *self.fleet.runners])
+
+    @staticmethod
+    def _signal_broker(broker: EmbeddedServer, number: signal.Signals) -> None:
+        if pid := broker.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    async def _freeze_broker(self, broker: EmbeddedServer, seconds: float) -> None:
+        self._signal_broker(broker, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._signal_broker(broker, signal.SIGCONT)
+
+    async def _submit(self, n: int) -> None:
+        """One job after the other, until the faults are over."""
+        rng = random.Random(self.seed * 1000 + n)
+        number = 0
+        while not self._enough.is_set():
+            number += 1
+            document = {
+                "name": f"campaign {n}.{number}",
+                "targets": [
+                    {"url": "http://127.0.0.1:1/a", "name": "a"},
+                    {"url": "http://127.0.0.1:1/b", "name": "b", "share": 2},
+                ],
+                "sessions": rng.randint(30, 150),
+                "load": {"executor": "shared-sessions", "vus": rng.randint(4, 16)},
+                "retries": 3,
+                "seed": rng.randrange(1 << 30),
+                "priority": rng.randint(0, 9),
+            }
+            # The key makes it one job, however often the answer is lost.
+            key = {"Idempotency-Key": f"{self.seed}-{n}-{number}"}
+            answer = await self.fleet.ask("POST", "/jobs", json=document, headers=key)
+            assert answer.status_code in (200, 201), answer.text
+            job = answer.json()["job"]["id"]
+            self.jobs[job] = document["sessions"]  # type: ignore[assignment]
+            while not self._enough.is_set():
+                state = (await self.fleet.ask("GET", f"/jobs/{job}")).json()["job"]["state"]
+                if state == "finished":
+                    break
+                await asyncio.sleep(0.2)
+
+    async def _account(self) -> dict[str, Any]:
+        totals: Counter[str] = Counter()
+        wrong: list[str] = []
+        journal = self._journal
+        for job, sessions in self.jobs.items():
+            view = await self._finished(job)
+            counts = view["job"]["counts"]
+            ended = sum(counts[k] for k in ("ok", "failed", "cancelled", "lost", "dropped"))
+            if not counts["planned"] == ended == sessions:
+                wrong.append(f"{job}: planned {sessions}, {counts}")
+            for kind in ("ok", "failed", "cancelled", "lost", "dropped", "superseded", "retried"):
+                totals[kind] += counts[kind]
+            if counts["lost"] or counts["failed"] or counts["cancelled"]:
+                wrong.append(f"{job}: {counts}")
+            audit = (await self.fleet.ask("GET", f"/jobs/{job}/audit")).json()
+            if not audit["agrees"]:
+                wrong.append(f"{job}: the auditor differs: {audit['found']} {audit['findings'][:3]}")
+            told = {k: counts[k] for k in ("planned", "ok", "failed", "cancelled", "lost", "dropped")}
+            if any(audit["counts"][k] != n for k, n in told.items()):
+                wrong.append(f"{job}: REST {told}, auditor {audit['counts']}")
+            wrong += await self._explained(job, journal()[job])
+        return {"jobs": len(self.jobs), "sessions": sum(self.jobs.values()), **totals, "wrong": wrong}
+
+    async def _finished(self, job: str) -> Any:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            view = (await self.fleet.ask("GET", f"/jobs/{job}")).json()
+            if view["job"]["state"] == "finished":
+                return view
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{job} does not end: {json.dumps(view['progress'])[:600]}")
+
+    def _journal(self) -> dict[str, dict[tuple[int, int], set[str]]]:
+        """By job: who made the attempt `(session, attempt)`. There can be two: a broker that is killed
+        forgets the deliveries of its last moments, and counts them anew."""
+        out: dict[str, dict[tuple[int, int], set[str]]] = defaultdict(lambda: defaultdict(set))
+        for path in self.fleet.directory.glob("*.journal"):
+            for line in path.read_text().splitlines():
+                with suppress(ValueError):
+                    event, job, session, attempt, *_ = json.loads(line)
+                    if event == "start":
+                        out[job][session, attempt].add(path.stem)
+        return out
+
+    async def _explained(self, job: str, made: dict[tuple[int, int], set[str]]) -> list[str]:
+        """Every counted session was really run, by the runner that says so."""
+        rows: list[Any] = []
+        cursor = None
+        while True:
+            query = {"limit": 1000} | ({"cursor": cursor} if cursor else {})
+            page = (await self.fleet.ask("GET", f"/jobs/{job}/sessions", params=query)).json()
+            rows += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                break
+        wrong = []
+        for r in rows:
+            if r["counted"] and r["status"] == "ok":
+                ran = made.get((r["session"], r["attempt"]), set())
+                if r["runner"] not in ran:
+                    wrong.append(
+                        f"{job}: {r['runner']} never ran session {r['session']}.{r['attempt']}: {ran}"
+                    )
+        counted = Counter(r["session"] for r in rows if r["counted"])
+        wrong += [f"{job}: session {s} counts {n} times" for s, n in counted.items() if n != 1]
+        return wrong
+
+
+def _kind(process: Process) -> str:
+    return process.name.rstrip("0123456789")
+
+
+async def campaign(
+    seed: int, faults: int, *, pause: float = 0.35, nodes: int = 1, say: Any = print
+) -> dict[str, Any]:
+    """Run one campaign; its account. `wrong` is empty if every session is explained."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        async with fleet(Path(name), nodes, say) as it:
+            try:
+                return await Campaign(it, seed, faults, pause).run()
+            except BaseException:
+                for log in sorted(Path(name).glob("*.log")):
+                    say(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
+                raise
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--faults", type=int, default=400, help="of each seed")
+    parser.add_argument("--pause", type=float, default=0.35, help="mean seconds between faults")
+    parser.add_argument("--cluster", type=int, default=1, help="broker nodes: 1 or 3")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    results = []
+    for seed in args.seed or [1]:
+        result = asyncio.run(campaign(seed, args.faults, pause=args.pause, nodes=args.cluster))
+        results.append(result)
+        print(json.dumps({k: v for k, v in result.items() if k != "wrong"}), flush=True)
+        for line in result["wrong"][:20]:
+            print("WRONG", line, flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2))
+    if any(r["wrong"] for r in results):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
