@@ -17,7 +17,7 @@ def out() -> Console:
 
 def err() -> Console:
     """Progress and remarks."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, width=None if sys.stderr.isatty() else 200, highlight=False)
 
 
 def show(

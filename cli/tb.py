@@ -355,3 +355,7 @@ def platforms(json: Json = False) -> None:
 
 def main() -> None:
     app()
+
+
+if __name__ == "__main__":
+    main()
