@@ -51,7 +51,7 @@ from .job_store import JobStore
 from .job_store import subject as job_subject
 from .quarantine import Quarantine
 from .stream_feed import FeedMessage, StreamFeed
-from .sweeper import Sweeper
+from .sweeper import SWEEP_EVERY, Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Conductor:
         quarantine: Quarantine,
         sure: Callable[[], bool],
         clock: Callable[[], float],
+        sweep_every: float = SWEEP_EVERY,
     ) -> None:
         self._jet = jet
         self._store = store
@@ -92,13 +93,14 @@ class Conductor:
         self._queue = DispatchQueue(jet)
         self._runs: dict[str, JobRun] = {}
         self._window = Window()
-        self._sweeper = Sweeper(jet, self._queue, roster)
+        self._sweeper = Sweeper(jet, self._queue, roster, every=sweep_every)
         self._wake = asyncio.Event()
         self._documents: deque[FeedMessage] = deque()
         self._records: deque[FeedMessage] = deque()
         self._roster_version = -1
         self._online: Mapping[str, int] = {}
         self._touched: set[str] = set()
+        self._unheard: set[str] = set()
         self._steered_at = 0.0
         #: Jobs that are finished: a record of one of them is late, not foreign.
         self._finished: set[str] = set()
@@ -203,6 +205,7 @@ class Conductor:
             left_over = await self._fold()
             now = self._clock()
             self._hear_runners(now)
+            await self._repeat_cancels()
             await self._steer_all(now)
             await self._dispatch(now)
             await self._queue.withdraw_all(left_over)
@@ -297,8 +300,18 @@ class Conductor:
             if runner.state in ("lost", "offline"):
                 continue
             for s in runner.running:
-                if run := self._runs.get(s.job):
+                run = self._runs.get(s.job)
+                if run is not None:
                     self._hold(run, s.session, s.attempt, runner, now)
+                if s.job in self._finished or (run is not None and run.job.desired == "cancel"):
+                    # It was away when the job was cancelled, or runs what others have ended.
+                    self._unheard.add(s.job)
+
+    async def _repeat_cancels(self) -> None:
+        """Tell runners that still run sessions of a job which is over; heartbeats come once a second."""
+        unheard, self._unheard = self._unheard, set()
+        for job in unheard:
+            await self._store.announce(job, "cancel")
 
     async def _steer_all(self, now: float) -> None:
         """Steer what something has happened to, and everything at each tick."""

@@ -36,7 +36,8 @@ WriteOff = Callable[[JobRun, list[tuple[int, int]], SessionStatus, ErrorInfo | N
 
 
 class Sweeper:
-    def __init__(self, jet: Jet, queue: DispatchQueue, roster: Roster) -> None:
+    def __init__(self, jet: Jet, queue: DispatchQueue, roster: Roster, *, every: float = SWEEP_EVERY) -> None:
+        self._every = every
         self._jet = jet
         self._queue = queue
         self._roster = roster
@@ -62,7 +63,7 @@ class Sweeper:
         """Look at what is in flight; cheap unless something is due."""
         while self._exhausted:
             await self._give_up(runs, self._exhausted.popleft(), write_off)
-        if now - self._swept_at < SWEEP_EVERY:
+        if now - self._swept_at < self._every:
             return
         self._swept_at = now
         doubtful = [

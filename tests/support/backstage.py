@@ -20,6 +20,7 @@ from broker_config.job_spec import read_spec
 from broker_config.messages import (
     Dispatch,
     Heartbeat,
+    JobLog,
     Measures,
     PlatformOffer,
     RunningSession,
@@ -27,7 +28,7 @@ from broker_config.messages import (
 )
 from broker_config.provisioning import ensure_dispatch_consumer, provision
 from broker_config.streams import PROGRESS
-from broker_config.subjects import runner_heartbeat, session_record, session_records_of
+from broker_config.subjects import job_log, runner_heartbeat, session_record, session_records_of
 from orchestrator.bus.conductor import Conductor
 from orchestrator.bus.fleet import Fleet
 from orchestrator.bus.jet import Jet
@@ -58,6 +59,7 @@ class Backstage:
             quarantine=self.quarantine,
             sure=lambda: self.leadership.sure,
             clock=time.time,
+            sweep_every=1.0,
         )
 
     async def submit(self, sessions: int, **spec: object) -> Job:
@@ -124,6 +126,7 @@ class RawRunner:
         self.lease = lease
         self.pool = pool
         self.play = play
+        self.instance = f"{name}-1"
         self.running: dict[tuple[str, int], int] = {}
         self.started: list[tuple[str, int, int]] = []
         self.most_at_once = 0
@@ -143,7 +146,7 @@ class RawRunner:
     async def beat(self, state: str = "online") -> None:
         beat = Heartbeat(
             runner=self.name,
-            instance=f"{self.name}-1",
+            instance=self.instance,
             at=time.time(),
             state=state,  # type: ignore[arg-type]
             slots=self.slots,
@@ -173,6 +176,10 @@ class RawRunner:
         d = msgspec.structs.replace(d, attempt=attempt)
         self.running[d.job, d.session] = attempt
         self.started.append((d.job, d.session, attempt))
+        said = JobLog(
+            job=d.job, runner=self.name, session=d.session, attempt=attempt, at=time.time(), event="started"
+        )
+        await self.nc.publish(job_log(d.job, self.name), codec.encode(said))
         self.most_at_once = max(self.most_at_once, len(self.running))
         try:
             duration = self.play(d)
