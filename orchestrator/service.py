@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from types import TracebackType
@@ -69,6 +69,7 @@ class Orchestrator:
         closed = asyncio.Event()
         back = asyncio.Event()
         rng = random.SystemRandom()
+        clock = _steady_clock()
         async with connection.connected(
             self.config.nats,
             name=f"orchestrator {self.name}",
@@ -86,7 +87,7 @@ class Orchestrator:
                 allowed_origins=self.config.allowed_origins,
             )
             quarantine = Quarantine(jet, self.name, clock=time.time)
-            self.fleet = Fleet(jet, quarantine, clock=time.time)
+            self.fleet = Fleet(jet, quarantine, clock=clock)
             self.leadership = Leadership(jet, self.name, monotonic=time.monotonic)
             registrar = Registrar(nc, self.fleet.roster, quarantine, lease=self.config.lease)
             conductor = Conductor(
@@ -95,7 +96,7 @@ class Orchestrator:
                 self.fleet.roster,
                 quarantine=quarantine,
                 sure=lambda: self.leadership.sure,
-                clock=time.time,
+                clock=clock,
             )
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -173,3 +174,12 @@ class Orchestrator:
                 detail=str(e) or "the broker does not answer in time",
             )
         return health
+
+
+def _steady_clock() -> Callable[[], float]:
+    """Seconds since 1970 that never jump: the wall clock of the start, carried on by the monotonic one.
+
+    Intervals are measured with it, which a step of the wall clock must not stretch.
+    """
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()

@@ -26,6 +26,7 @@ TIMEOUT = 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Messages of one atomic batch; the server takes 1,000.
 MAX_BATCH = 500
+_PAGE = 500
 
 #: JetStream error codes: the stream takes no more; compare-and-set lost; duplicate id in an atomic batch;
 #: no such message.
@@ -175,7 +176,29 @@ class Jet:
         return True
 
     async def read(self, stream: str, subject: str, *, start: int = 1, limit: int = 500) -> list[Stored]:
-        """Up to `limit` messages of the subject (wildcards allowed) from sequence `start` on, in order."""
+        """Up to `limit` messages of the subject (wildcards allowed) from sequence `start` on, in order.
+
+        Fewer than `limit` are all that there are.
+        """
+        out = await self._read_any(stream, subject, start, limit)
+        while len(out) < limit:
+            # Any node of a cluster may have answered, one that lags behind too: the end is the leader's word.
+            found = await self._next(stream, subject, out[-1].seq + 1 if out else start)
+            if found is None:
+                break
+            out.append(found)
+        return out
+
+    async def _next(self, stream: str, subject: str, start: int) -> Stored | None:
+        """The first message from `start` on, from the stream's leader."""
+        try:
+            answer = await self.api(f"STREAM.MSG.GET.{stream}", {"seq": start, "next_by_subj": subject})
+        except _NoSuchMessage:
+            return None
+        return _got(answer["message"])
+
+    async def _read_any(self, stream: str, subject: str, start: int, limit: int) -> list[Stored]:
+        """The same from whichever node answers, in one go."""
         inbox = self.nc.new_inbox()
         sub = await self.nc.subscribe(inbox)
         body = {"seq": start, "next_by_subj": subject, "batch": limit}
@@ -200,10 +223,12 @@ class Jet:
     async def read_all(self, stream: str, subject: str, *, start: int = 1) -> list[Stored]:
         """All messages of the subject that are in the stream now; for short streams."""
         out: list[Stored] = []
-        while page := await self.read(stream, subject, start=start, limit=500):
+        while True:
+            page = await self.read(stream, subject, start=start, limit=_PAGE)
             out += page
+            if len(page) < _PAGE:
+                return out
             start = page[-1].seq + 1
-        return out
 
     async def subjects(self, stream: str, subject: str) -> list[str]:
         """The subjects that the stream holds messages of, under a filter."""
@@ -264,6 +289,14 @@ def _stored(msg: Msg) -> Stored:
     return Stored(
         int(headers["Nats-Sequence"]), headers["Nats-Subject"], msg.data, headers, _microseconds(at)
     )
+
+
+def _got(message: Mapping[str, Any]) -> Stored:
+    lines = base64.b64decode(message.get("hdrs", "")).decode().splitlines()[1:]
+    headers = {k: v.strip() for k, _, v in (line.partition(":") for line in lines) if k}
+    at = datetime.fromisoformat(message["time"])
+    data = base64.b64decode(message.get("data", ""))
+    return Stored(message["seq"], message["subject"], data, headers, _microseconds(at))
 
 
 def _microseconds(at: datetime) -> float:

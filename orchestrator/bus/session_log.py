@@ -21,17 +21,27 @@ class SessionLog:
         self._store = store
 
     async def page(self, job: str, *, cursor: str | None, limit: int, status: str | None) -> SessionPage:
-        """Records in stream order. `cursor` is `<sequence>` or `<sequence>.<session>` (within a record of the
-        conductor). Raises `JobNotFound`, `SpecError` for a cursor that is none."""
+        """Records in stream order, as far as the fold was last checkpointed, about a second ago: it says
+        which of them count. What comes after the end of the job is late and never counts.
+
+        `cursor` is `<sequence>`, or `<sequence>.<session>` within a record of the conductor. Raises
+        `JobNotFound`, and `SpecError` for a cursor that is none.
+        """
         document = await self._store.get(job)
         seq, after = _read_cursor(cursor) if cursor else (document.after_seq + 1, 0)
         checkpoint = await self._store.checkpoint(job)
-        superseded = set(checkpoint.superseded_records) if checkpoint else set()
+        if checkpoint is None:
+            return SessionPage(items=[], next=None)
+        superseded = set(checkpoint.superseded_records)
+        over = document.state == "finished"
         rows: list[SessionRow] = []
         while True:
             stored = await self._jet.read(PROGRESS.name, session_records_of(job), start=seq, limit=_PAGE)
             for message in stored:
-                for row in _rows(message, superseded):
+                late = message.seq > checkpoint.seq
+                if late and not over:
+                    return SessionPage(items=rows, next=None)
+                for row in _rows(message, superseded, late=late):
                     if message.seq == seq and row.session <= after:
                         continue
                     if status in (None, row.status):
@@ -44,7 +54,7 @@ class SessionLog:
             seq, after = stored[-1].seq + 1, 0
 
 
-def _rows(message: Stored, superseded: set[tuple[int, int]]) -> list[SessionRow]:
+def _rows(message: Stored, superseded: set[tuple[int, int]], *, late: bool) -> list[SessionRow]:
     try:
         if parse_session_record(message.subject)[1] == CONDUCTOR:
             owed = codec.decode(message.data, ConductorRecord)
@@ -53,7 +63,7 @@ def _rows(message: Stored, superseded: set[tuple[int, int]]) -> list[SessionRow]
                     session=session,
                     attempt=owed.attempt,
                     status=owed.status,
-                    counted=(message.seq, session) not in superseded,
+                    counted=not late and (message.seq, session) not in superseded,
                     seq=message.seq,
                     ended_at=owed.at,
                     error=owed.error,
@@ -69,7 +79,7 @@ def _rows(message: Stored, superseded: set[tuple[int, int]]) -> list[SessionRow]
             session=r.session,
             attempt=r.attempt,
             status=r.status,
-            counted=(message.seq, r.session) not in superseded,
+            counted=not late and (message.seq, r.session) not in superseded,
             seq=message.seq,
             target=r.target,
             platform=r.platform,

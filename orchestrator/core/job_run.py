@@ -19,6 +19,9 @@ from .plan import Plan
 from .progress import Rate
 from .window import lane_of
 
+#: A session that no runner has named for so long is not running: two heartbeats and a little, s.
+UNCLAIMED_AFTER = 2.5
+
 
 class InFlight(msgspec.Struct):
     """A session that was dispatched and has no counted record yet. `seq` is its message in DISPATCH, 0 where
@@ -36,6 +39,8 @@ class InFlight(msgspec.Struct):
     holders: set[str] = set()
     #: Sweeps in a row that found neither message nor holder.
     missed: int = 0
+    #: The conductor has written its record, which has not come back by the feed yet.
+    written_off: bool = False
 
 
 class ToSend(NamedTuple):
@@ -176,7 +181,14 @@ class JobRun:
 
     def not_held(self, now: float, since: float) -> dict[int, InFlight]:
         """Sessions in flight that no runner has claimed within the last `since` seconds."""
-        return {s: f for s, f in self.in_flight.items() if now - f.held_at > since}
+        return {s: f for s, f in self.in_flight.items() if now - f.held_at > since and not f.written_off}
+
+    def written_off(self, spans: Iterable[tuple[int, int]]) -> None:
+        """The conductor's record of these sessions is in the stream."""
+        for first, last in spans:
+            for session in range(first, last + 1):
+                if flight := self.in_flight.get(session):
+                    flight.written_off = True
 
     def open_ranges(self, sessions: Iterable[int] | None = None) -> list[tuple[int, int]]:
         """Ranges of sessions without a record: all, or of the given ones."""

@@ -15,6 +15,7 @@ from broker_config.errors import Conflict
 from broker_config.job_spec import read_spec
 from broker_config.messages import Dispatch, JobProgress
 from broker_config.subjects import job_progress
+from orchestrator.bus.session_log import SessionLog
 from tests.support.backstage import Backstage, RawRunner, backstage
 from tests.support.waiting import eventually
 
@@ -170,3 +171,14 @@ async def test_idempotency_key_gives_the_same_job_and_refuses_another_spec(
         other = read_spec({"targets": [{"url": "http://127.0.0.1:1/"}], "sessions": 4})
         with pytest.raises(Conflict, match=first.id):
             await stage.store.submit(other, source="api", idempotency_key="k1")
+
+
+async def test_a_record_after_the_end_is_listed_and_does_not_count(own_broker: EmbeddedServer) -> None:
+    async with backstage(own_broker.url) as stage, running(stage) as runner:
+        job = await stage.submit(3)
+        await stage.finished(job.id)
+        late = Dispatch(job=job.id, session=2, attempt=2, platform="linux-chromium", target="t", url="u")
+        await runner.record(late)
+        page = await SessionLog(stage.jet, stage.store).page(job.id, cursor=None, limit=10, status=None)
+        assert [(r.session, r.counted) for r in page.items if r.attempt == 2] == [(2, False)]
+        assert sorted(r.session for r in page.items if r.counted) == [1, 2, 3]

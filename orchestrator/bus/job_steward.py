@@ -1,0 +1,128 @@
+"""Brings each job to where its owner and its records want it: running, paused, cancelled, finished."""
+
+from __future__ import annotations
+
+import logging
+
+from broker_config.errors import Conflict
+from orchestrator.core import job_machine, verdict
+from orchestrator.core.job_run import UNCLAIMED_AFTER, JobRun
+from orchestrator.core.progress import counts
+
+from .attendance import Attendance
+from .conducted import Conducted
+from .dispatch_queue import DispatchQueue
+from .job_herald import JobHerald
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which every job is looked at, whether anything has happened to it or not.
+TICK = 0.1
+#: After a cancel, sessions that no runner reports are written off after this long, s.
+CANCEL_GRACE = 5.0
+
+
+class JobSteward:
+    def __init__(
+        self, jobs: Conducted, queue: DispatchQueue, attendance: Attendance, herald: JobHerald
+    ) -> None:
+        self._jobs = jobs
+        self._queue = queue
+        self._attendance = attendance
+        self._herald = herald
+        self._steered_at = 0.0
+
+    async def steer_all(self, now: float) -> None:
+        """Steer what something has happened to, and everything at each tick."""
+        touched, self._jobs.touched = self._jobs.touched, set()
+        if now - self._steered_at >= TICK:
+            self._steered_at = now
+            touched = set(self._jobs.runs)
+        for id in touched:
+            if run := self._jobs.runs.get(id):
+                await self._steer(run, now)
+
+    async def _steer(self, run: JobRun, now: float) -> None:
+        """Bring the job's state to where its owner and its records want it."""
+        job = run.job
+        limit = job.spec.load.max_duration
+        if limit and job.desired == "run" and job.started_at and now - job.started_at > limit:
+            await self._jobs.change(run, desired="cancel", reason=f"took longer than max_duration ({limit})")
+            await self._jobs.store.announce(job.id, "cancel")
+        waiting_for = self._waiting_for(run)
+        state = job_machine.next_state(
+            run.job, dispatched_any=bool(run.in_flight or run.fold.done.count), all_ended=run.fold.finished
+        )
+        if state == "finished":
+            await self._finish(run, now)
+            return
+        if state != run.job.state or waiting_for != run.job.waiting_for:
+            started = run.job.started_at or (now if state == "running" else None)
+            await self._jobs.change(run, state=state, waiting_for=waiting_for, started_at=started)
+            log.info(
+                "job %s is %s%s", run.id, state, f", waiting for {', '.join(waiting_for)}" * bool(waiting_for)
+            )
+        if run.job.desired == "pause":
+            await self._take_back(run, now)
+        elif run.job.desired == "cancel":
+            await self._cancel(run, now)
+
+    def _waiting_for(self, run: JobRun) -> list[str]:
+        if run.job.desired != "run":
+            return []
+        return sorted(lane for lane in run.lanes if not self._attendance.lanes.get(lane))
+
+    async def _take_back(self, run: JobRun, now: float) -> None:
+        """A pause: what no runner has begun goes back to wait."""
+        for session, flight in run.not_held(now, UNCLAIMED_AFTER).items():
+            if flight.seq and await self._queue.withdraw(flight.seq):
+                run.put_back(session, flight.attempt)
+
+    async def _cancel(self, run: JobRun, now: float) -> None:
+        """Write off what never began at once, and what runners do not report in time after the grace."""
+        if run.cancel_since is None:
+            run.cancel_since = now
+            never_begun = run.open_ranges(run.waiting_sessions())
+            run.drop_waiting()
+            await self._jobs.write_off(run, never_begun, "cancelled")
+            for flight in list(run.in_flight.values()):
+                if flight.seq and not flight.held_at:
+                    await self._queue.withdraw(flight.seq)
+            return
+        overdue = now - run.cancel_since > CANCEL_GRACE
+        if now - run.cancel_since <= UNCLAIMED_AFTER:
+            return
+        gone = list(run.not_held(now, -1.0 if overdue else UNCLAIMED_AFTER))
+        if gone and not run.fold.finished:
+            await self._jobs.write_off(run, run.open_ranges(gone), "cancelled")
+
+    async def _finish(self, run: JobRun, now: float) -> None:
+        """Every session has its record: judge, and write the end down."""
+        judgement = verdict.judge(
+            run.thresholds, run.fold, cancelled=run.job.desired == "cancel", reason=run.job.reason
+        )
+        run.job = job_machine.move(
+            run.job,
+            "finished",
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            ended_at=now,
+            waiting_for=[],
+            counts=counts(run.fold),
+        )
+        # The checkpoint first: a finished job must never lack its last one. It says so once the document
+        # does, since until then a user's order can still change the verdict.
+        await self._herald.save(run, now)
+        try:
+            run.revision = await self._jobs.store.write(run.job, run.revision)
+        except Conflict:
+            # A user's order came in between: it is too late for it, but the verdict must see it.
+            run.job, run.revision = await self._jobs.store.read(run.id)
+            run.dirty = True
+            return
+        await self._herald.publish(run, now)
+        await self._herald.save(run, now)
+        log.info("job %s is finished: %s %s", run.id, run.job.verdict, run.job.reason)
+        del self._jobs.runs[run.id]
+        self._jobs.finished.add(run.id)
+        await self._queue.withdraw_all(f.seq for f in run.in_flight.values() if f.seq)
