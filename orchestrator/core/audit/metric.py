@@ -13,6 +13,7 @@ from .report import Findings, Kind
 ACCURACY = 0.01
 GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 SMALLEST, LARGEST = 1e-4, 1e12
+LOWEST, HIGHEST = (math.ceil(math.log(v) / math.log(GAMMA)) for v in (SMALLEST, LARGEST))
 #: What floats may differ by when they were added in another order, and at the edge of a bucket.
 ROUNDING = 1e-9
 PERCENTILES = (("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
@@ -50,7 +51,7 @@ def check_buckets(buckets: Mapping[int, int], own: Sequence[float], where: str, 
     for index in sorted(buckets):
         end = begin + buckets[index]
         low, high = GAMMA ** (index - 1), GAMMA**index
-        sound = begin < end <= len(own)
+        sound = begin < end <= len(own) and LOWEST <= index <= HIGHEST
         if sound and high > SMALLEST * GAMMA:
             sound = own[begin] > low * (1 - ROUNDING)
         if sound and high < LARGEST:
