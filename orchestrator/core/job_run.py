@@ -141,7 +141,12 @@ class JobRun:
 
     def sent(self, lane: str, item: ToSend, seq: int, now: float) -> None:
         """The session's message is in DISPATCH."""
-        self._fly(item.session, lane, seq, item.attempt, now)
+        flight = self.in_flight.get(item.session)
+        if flight is None:
+            self._fly(item.session, lane, seq, item.attempt, now)
+        else:
+            # A runner has told of its start before the broker's answer was here.
+            flight.seq, flight.attempt = seq, item.attempt
         self.dirty = True
 
     def apply(self, seq: int, record: SessionRecord | ConductorRecord, at: float | None = None) -> list[int]:

@@ -304,3 +304,16 @@ def test_progress_goes_on_after_the_checkpoint() -> None:
     assert run.progress_seq == 77
     assert [t.text for t in run.thresholds] == SPEC.thresholds
     assert (run.id, run.priority) == ("j", 4)
+
+
+def test_a_session_that_starts_before_it_is_known_to_be_sent_takes_one_place() -> None:
+    run = new_run()
+    run.lay_out([], 0.0)
+    (item,) = run.take(LANES[0], 1)
+    run.hold(item.session, item.attempt, "r1/a", LANES[0], 1.0)
+    run.sent(LANES[0], item, 17, 1.1)
+    assert run.by_lane[LANES[0]] == 1
+    flight = run.in_flight[item.session]
+    assert (flight.seq, flight.held_at, flight.holders) == (17, 1.0, {"r1/a"})
+    run.apply(1, ended(item.session))
+    assert run.by_lane[LANES[0]] == 0
