@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import psutil
 
 from .errors import ServerNotStarted
+from .file_lock import try_lock
 
 _FILE = "trafficbuster.lock"
 _PAUSE = 0.05
@@ -35,7 +35,7 @@ class DataLock:
         clock = asyncio.get_running_loop().time
         deadline = clock() + patience
         try:
-            while not _try_lock(fd):
+            while not try_lock(fd):
                 holder = _holder(fd)
                 if holder is None or _alive(holder) or clock() > deadline:
                     by = f" by process {holder}" if holder else ""
@@ -72,27 +72,4 @@ def _alive(pid: int) -> bool:
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
-        return True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(fd: int) -> bool:
-        try:
-            # Far behind the text, which stays readable for others.
-            os.lseek(fd, 1 << 20, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
         return True

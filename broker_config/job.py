@@ -62,7 +62,17 @@ class Cell(msgspec.Struct, omit_defaults=True):
     dropped: int = 0
     saturated: int = 0
     retried: int = 0
+    #: Failed sessions whose cause lies with runner, browser or egress, not with the site.
+    faults: int = 0
     metrics: dict[str, Sketch] = {}
+
+
+class StepCell(msgspec.Struct, omit_defaults=True):
+    """One step of a journey over all sessions; `time` in ms, of those that succeeded."""
+
+    ok: int = 0
+    failed: int = 0
+    time: Sketch = msgspec.field(default_factory=Sketch)
 
 
 class TimeBucket(msgspec.Struct, omit_defaults=True, array_like=True):
@@ -105,5 +115,7 @@ class Checkpoint(msgspec.Struct):
     superseded: int = 0
     #: `(stream sequence, session)` of superseded records, the newest 1,000.
     superseded_records: list[tuple[int, int]] = []
+    #: By name, in the order in which they first came.
+    steps: dict[str, StepCell] = {}
     #: The newest progress that was published, for those who attach late.
     progress: JobProgress | None = None

@@ -11,8 +11,12 @@ from msgspec import Meta
 
 from . import codec, document
 from .behaviour import Behaviour
+from .data import Data
+from .device import Device, as_devices
 from .duration import Duration
 from .errors import NameRefused, Problem, SpecError
+from .journey import Journey
+from .journey_problems import data_problems, device_problems, journey_problems, step_problem
 from .origin import Origin
 from .platform import PLATFORMS, parse_platform
 from .subjects import token
@@ -21,6 +25,8 @@ from .threshold import parse as parse_threshold
 MAX_SESSIONS = 1_000_000
 MAX_TARGETS = 10_000
 MAX_VUS = 10_000
+#: Of the document as it is stored; the broker takes messages of 1 MiB.
+MAX_SPEC_BYTES = 900_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -69,6 +75,12 @@ class JobSpec(_Part, frozen=True):
     #: Platforms, as a list (equal shares) or with weights: `{linux-chromium: 3, linux-firefox: 1}`.
     platforms: list[str] | dict[str, float] = msgspec.field(default_factory=lambda: ["linux-chromium"])
     behaviour: Behaviour = msgspec.field(default_factory=Behaviour)
+    #: Steps that each session takes, instead of reading as `behaviour` says.
+    journey: Journey | None = None
+    #: Rows of values for the journey's variables.
+    data: Data | None = None
+    #: Device profiles: a list of names or profiles, or names with weights. Without them: the browser's own.
+    devices: list[str | Device] | dict[str, float] = []
     limits: Limits = msgspec.field(default_factory=Limits)
     #: Expressions such as `load.p95 < 2500ms` or `error_rate < 1%`; one that does not hold fails the job.
     thresholds: list[Annotated[str, Meta(max_length=200)]] = []
@@ -164,6 +176,11 @@ def _problems(spec: JobSpec) -> Iterator[Problem]:
     if spec.limits.session > 86_400:
         yield Problem("limits.session", f"{spec.limits.session} is too long; at most 24h")
     yield from _behaviour_problems(spec)
+    yield from device_problems(as_devices(spec.devices), mapping=isinstance(spec.devices, dict))
+    if spec.data is not None:
+        yield from data_problems(spec.data, spec.total_sessions)
+    if spec.journey is not None:
+        yield from journey_problems(spec.journey, spec.data, [t.url for t in spec.targets])
     if spec.pool is not None:
         try:
             token(spec.pool, "pool")
@@ -175,6 +192,8 @@ def _problems(spec: JobSpec) -> Iterator[Problem]:
         except ValueError as e:
             yield Problem(f"thresholds[{i}]", str(e))
             continue
+        if threshold.step and (wrong := step_problem(threshold.step, spec.journey)):
+            yield Problem(f"thresholds[{i}]", wrong)
         groups = {"target": list(seen), "platform": list(spec.platform_weights)}.get(threshold.group)
         if groups is not None and threshold.value not in groups:
             known = ", ".join(groups[:10])
@@ -183,6 +202,12 @@ def _problems(spec: JobSpec) -> Iterator[Problem]:
             )
     if len(spec.tags) > 32 or any(len(k) > 64 or len(v) > 256 for k, v in spec.tags.items()):
         yield Problem("tags", "at most 32 tags, names up to 64 and values up to 256 characters")
+    size = len(codec.encode(spec))
+    if size > MAX_SPEC_BYTES:
+        rows = f" ({len(codec.encode(spec.data)) // 1000} KB of them data rows)" if spec.data else ""
+        yield Problem(
+            "", f"the job is {size // 1000} KB{rows}; at most {MAX_SPEC_BYTES // 1000} KB can be stored"
+        )
 
 
 def _behaviour_problems(spec: JobSpec) -> Iterator[Problem]:

@@ -1,9 +1,10 @@
-"""Thresholds: `load.p95 < 2500ms`, `error_rate < 1%`, `lcp.p75{target=home} < 2.5s`.
+"""Thresholds: `load.p95 < 2500ms`, `error_rate < 1%`, `lcp.p75{target=home} < 2.5s`, `step["pay"].p90 < 4s`.
 
     expression = metric [ "." aggregate ] [ "{" key "=" value "}" ] operator number [ unit ]
+               | "step[" name in quotes "]" "." aggregate operator number [ unit ]
 
 A metric is one of `METRICS` with an aggregate, or one of `RATES` or `COUNTS` without. Times are compared in
-ms, sizes in bytes, rates as fractions of 1.
+ms, sizes in bytes, rates as fractions of 1. Of a step, the times of those count that succeeded.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PLAIN = ("cls", "requests", "failed_requests", "console_errors")
 METRICS = (*TIMES, *SIZES, *PLAIN)
 #: Share of sessions that ran: failed or lost of all that ended ok, failed or lost; and its complement.
 RATES = ("error_rate", "ok_rate")
+STEP = "step"
 COUNTS = ("ok", "failed", "lost", "cancelled", "dropped")
 AGGREGATES = "min, max, mean, count, or p and a number from 0 to 100 such as p95"
 
@@ -34,7 +36,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "plain": {"": 1},
 }
 _EXPRESSION = re.compile(
-    r"""\s*(?P<metric>[a-z_]+)(?:\.(?P<agg>[a-z0-9.]+))?
+    r"""\s*(?:step\[(?P<quote>["'])(?P<step>.+?)(?P=quote)\]|(?P<metric>[a-z_]+))(?:\.(?P<agg>[a-z0-9.]+))?
         \s*(?:\{\s*(?P<key>[a-z]+)\s*=\s*(?P<value>[^{}]+?)\s*\})?
         \s*(?P<op><=|>=|==|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z%]*)\s*""",
     re.VERBOSE,
@@ -52,6 +54,8 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
     quantile: float = 0.0
     group: Group = ""
     value: str = ""
+    #: Name of a step; `metric` is `step` then.
+    step: str = ""
 
     def holds(self, actual: float) -> bool:
         match self.operator:
@@ -72,11 +76,13 @@ def parse(text: str) -> Threshold:
     m = _EXPRESSION.fullmatch(text)
     if not m:
         raise ValueError(f"{text!r} is not a threshold; write it like load.p95 < 2500ms or error_rate < 1%")
-    metric, agg, unit = m["metric"], m["agg"], m["unit"]
-    kind = _kind(metric, text)
+    metric, agg, unit = m["metric"] or STEP, m["agg"], m["unit"]
+    if metric == STEP and not m["step"]:
+        raise ValueError(f'{text!r} does not say which step; write it like step["pay"].p90 < 4s')
+    kind = "time" if m["step"] else _kind(metric, text)
     aggregate: Aggregate = ""
     quantile = 0.0
-    if metric in METRICS:
+    if metric in METRICS or m["step"]:
         if agg in ("min", "max", "mean", "count"):
             aggregate = cast(Aggregate, agg)
         elif agg and re.fullmatch(r"p\d+(\.\d+)?", agg) and float(agg[1:]) <= 100:
@@ -92,6 +98,8 @@ def parse(text: str) -> Threshold:
         raise ValueError(f"{text!r}: the unit {unit!r} does not fit {metric}; allowed: {allowed}")
     if m["key"] not in (None, "target", "platform"):
         raise ValueError(f"{text!r}: {{{m['key']}=…}} is no filter; use target or platform")
+    if m["step"] and m["key"]:
+        raise ValueError(f"{text!r}: a step takes no filter ({{{m['key']}=…}})")
     return Threshold(
         text=text,
         metric=metric,
@@ -102,6 +110,7 @@ def parse(text: str) -> Threshold:
         quantile=quantile,
         group=cast(Group, m["key"] or ""),
         value=(m["value"] or "").strip("\"'"),
+        step=m["step"] or "",
     )
 
 

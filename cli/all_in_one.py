@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker_config.embedded_cluster import EmbeddedCluster
 from broker_config.embedded_server import EmbeddedServer
+from broker_config.errors import ServerNotStarted
 from orchestrator.service import Orchestrator
 from orchestrator.settings import OrchestratorConfig
 
@@ -48,12 +50,21 @@ async def all_in_one(
     say: Callable[[str], None],
 ) -> AsyncIterator[Running]:
     """Start broker, orchestrator and perhaps a runner; on the way out the runner first, the broker last."""
-    async with EmbeddedServer(data_dir / "nats", port=settings.nats_port, on_event=say) as server:
+    async with AsyncExitStack() as stack:
+        server = _broker(settings, data_dir, say)
+        try:
+            await stack.enter_async_context(server)
+        except ServerNotStarted as e:
+            # A directory in use by another one usually comes with its port: the directory is the reason.
+            if "--data-dir" not in str(e):
+                await _port_is_free(settings.nats_port)
+            raise
         config = OrchestratorConfig(
             nats=server.url,
             host=settings.host,
             port=settings.port,
             name=settings.name,
+            replicas=settings.cluster,
             allowed_origins=settings.allowed_origins,
         )
         async with Orchestrator(config) as orchestrator, asyncio.TaskGroup() as group:
@@ -72,6 +83,27 @@ async def all_in_one(
             finally:
                 for task in tasks:
                     task.cancel()
+
+
+async def _port_is_free(port: int) -> None:
+    """Raises `ServerNotStarted` with the likely reason, in place of the end of nats-server's log."""
+    from .doctor import listener, listens
+
+    if port and await listens(port):
+        by = listener(port) or "another program"
+        raise ServerNotStarted(
+            f"port {port}, for the broker, is taken by {by}; end it, or choose another one by --nats-port "
+            "(0 takes a free one)"
+        ) from None
+
+
+def _broker(
+    settings: Settings, data_dir: Path, say: Callable[[str], None]
+) -> EmbeddedServer | EmbeddedCluster:
+    if settings.cluster == 1:
+        return EmbeddedServer(data_dir / "nats", port=settings.nats_port, on_event=say)
+    # Beside the single node's directory: neither can take over what the other has stored.
+    return EmbeddedCluster(data_dir / "nats-cluster", port=settings.nats_port, on_event=say)
 
 
 def _arguments(settings: Settings, url: str, data_dir: Path) -> list[str]:

@@ -35,6 +35,7 @@ from broker_config.errors import (
     IllegalTransition,
     JobNotFound,
     MessageError,
+    SettingsError,
     SpecError,
     TrafficBusterError,
 )
@@ -51,16 +52,23 @@ class ServerError(TrafficBusterError):
 
 
 class Client:
-    """`async with Client("http://127.0.0.1:8700") as c`. Errors come as `TrafficBusterError`s, in words."""
+    """`async with Client("http://127.0.0.1:8700") as c`. Errors come as `TrafficBusterError`s, in words.
+
+    Raises `SettingsError` where `server` is no address.
+    """
 
     def __init__(self, server: str, *, timeout: float = 30.0) -> None:
         self.server = server.rstrip("/")
+        if not self.server.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"server {server!r} is no address; write http://host:port (--server, TB_SERVER)"
+            )
         try:
             self._http = httpx.AsyncClient(
                 base_url=self.server + API_PREFIX, timeout=timeout, trust_env=False
             )
         except httpx.InvalidURL as e:
-            raise ServerError(f"server {server!r} is not a URL ({e}); write http://host:port") from None
+            raise SettingsError(f"server {server!r} is no address ({e}); write http://host:port") from None
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,10 +16,10 @@ from runner.browser import installer
 
 from . import logs, render, stop_signals
 from .all_in_one import Running, all_in_one
-from .client import Client, as_json
+from .client import Client
 from .demo_shop import create_shop
 from .exit_codes import ExitCode, of_verdict
-from .output import err, out
+from .output import err, json_line, out
 from .settings import Settings
 from .watch import watch
 
@@ -44,13 +44,18 @@ def job_of(shop: str) -> dict[str, object]:
 
 
 async def demo(settings: Settings, *, keep: bool, json: bool) -> ExitCode:
-    """Run the demo; the exit code of the job's verdict. Interrupted, it leaves nothing behind."""
+    """Run the demo; the exit code of the job's verdict. Interrupted, it leaves nothing behind.
+
+    Interrupted before there is a verdict, it is `ABORTED`.
+    """
     console = err()
+    code = ExitCode.ABORTED
 
     def say(text: str) -> None:
         console.print(text, markup=False)
 
-    async def run() -> ExitCode:
+    async def run(scratch: str) -> None:
+        nonlocal code
         say("looking for a browser …")
         found = await installer.ensure(["chromium"], say)
         say(f"using {found[0].browser} at {found[0].path}")
@@ -75,25 +80,25 @@ async def demo(settings: Settings, *, keep: bool, json: bool) -> ExitCode:
             view = await client.submit(document, key=None, source="demo")
             say(f"job {view.job.id}: {SESSIONS} sessions on two pages of {shop.url}, 4 at a time")
             done = await watch(client, view.job.id)
+            code = of_verdict(done.verdict)
             if json:
-                print(as_json(done))
+                json_line(done)
             else:
                 out().print(render.summary(done))
             if keep:
                 _where(say, running, shop.url, view.job.id)
                 await asyncio.Event().wait()
-            return of_verdict(done.verdict)
 
-    scratch = tempfile.mkdtemp(prefix="trafficbuster-demo-")
-    try:
-        with stop_signals.handled() as signals:
-            try:
-                return await signals.bound(run())
-            except stop_signals.Interrupted:
-                say("ended")
-                return ExitCode.PASSED if keep else ExitCode.ABORTED
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    # The signals first: from here on nothing is left behind.
+    with stop_signals.handled() as signals:
+        scratch = tempfile.mkdtemp(prefix="trafficbuster-demo-")
+        try:
+            await signals.bound(run(scratch))
+        except stop_signals.Interrupted:
+            say("ended")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return code
 
 
 def _where(say: Callable[[str], None], running: Running, shop: str, job: str) -> None:

@@ -21,8 +21,10 @@ async def diagnose(settings: Settings, *, start: bool, json: bool) -> ExitCode:
     data_dir = Path(settings.data_dir) if settings.data_dir else default_data_dir()
     if start and not json:
         err().print("checking; the browsers are really started, which takes a moment …", markup=False)
-    findings = await examine(settings.server, data_dir, start_browsers=start)
-    show(findings, lambda: table(findings), json=json)
+    findings = await examine(
+        settings.server, data_dir, start_browsers=start, web=settings.port, nats=settings.nats_port
+    )
+    show([f._asdict() for f in findings], lambda: table(findings), json=json)
     return ExitCode.INFRASTRUCTURE if any(f.state == "fail" for f in findings) else ExitCode.PASSED
 
 
@@ -30,7 +32,7 @@ def table(findings: list[Finding]) -> RenderableType:
     """A line a finding, with how to mend it below where it is not ok."""
     grid = Table.grid(padding=(0, 2))
     for f in findings:
-        grid.add_row(Text(f.state, _COLOURS[f.state]), Text(f.name, "bold"), f.found)
+        grid.add_row(Text(f.state, _COLOURS[f.state]), Text(f.name, "bold"), Text(f.found))
         if f.state != "ok" and f.mend:
             grid.add_row("", "", Text(f"→ {f.mend}", "dim"))
     return Group(grid)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import httpx
 import psutil
 
+from broker_config.api import API_PREFIX
 from broker_config.embedded_server import find_server
 from broker_config.errors import BrowserError, ServerNotStarted, SettingsError
 
@@ -55,29 +56,32 @@ class Reading(NamedTuple):
     monotonic: float
 
 
-async def examine(server: str, data_dir: Path, start_browsers: bool = True) -> list[Finding]:
+async def examine(
+    server: str, data_dir: Path, start_browsers: bool = True, *, web: int = WEB_PORT, nats: int = NATS_PORT
+) -> list[Finding]:
     """Make all checks, in the order in which they are to be shown.
 
     `server` is the orchestrator's address (`TB_SERVER`). `start_browsers` really starts each browser once,
-    which takes some seconds. Never raises for what it finds; no check takes longer than its limit.
+    which takes some seconds. `web` and `nats` are the ports that `tb up` would take here. Never raises for
+    what it finds; no check takes longer than its limit.
     """
     checks: list[tuple[str, Callable[[], Awaitable[Finding]]]] = [
         ("nats-server", nats_server),
-        (f"port {WEB_PORT}", lambda: web_port(WEB_PORT)),
-        (f"port {NATS_PORT}", lambda: nats_port(NATS_PORT)),
+        (f"port {web}", lambda: web_port(web)),
+        (f"port {nats}", lambda: nats_port(nats)),
         ("clock", clock),
         ("server", lambda: reach(server)),
     ]
-    nats, web, broker, time_, reached = await asyncio.gather(
+    broker, web_side, broker_side, time_, reached = await asyncio.gather(
         *(_guarded(name, check, LIMIT) for name, check in checks)
     )
     return [
         python(sys.version_info[:3]),
         packages(),
-        nats,
-        *await browsers(start_browsers),
-        web,
         broker,
+        *await browsers(start_browsers),
+        web_side,
+        broker_side,
         disk(data_dir),
         descriptors(_descriptor_limit()),
         time_,
@@ -196,11 +200,11 @@ async def start_browser(browser: FoundBrowser) -> Finding:
 
 async def web_port(port: int) -> Finding:
     name = f"port {port}"
-    if not await _listens(port):
+    if not await listens(port):
         return Finding(name, "ok", "free")
     with contextlib.suppress(httpx.HTTPError, ValueError, TypeError, AttributeError):
         async with httpx.AsyncClient(trust_env=False, timeout=3) as client:
-            answer = (await client.get(f"http://127.0.0.1:{port}/health")).json()
+            answer = (await client.get(f"http://127.0.0.1:{port}{API_PREFIX}/health")).json()
             if "status" in answer and "broker" in answer:
                 return Finding(name, "ok", f"an orchestrator ({answer.get('version') or '?'}) answers there")
     return _taken(name, port, "another program", "--port")
@@ -208,7 +212,7 @@ async def web_port(port: int) -> Finding:
 
 async def nats_port(port: int) -> Finding:
     name = f"port {port}"
-    if not await _listens(port):
+    if not await listens(port):
         return Finding(name, "ok", "free")
     greeting = ""
     with contextlib.suppress(OSError, TimeoutError, ValueError):
@@ -234,7 +238,7 @@ async def nats_port(port: int) -> Finding:
     return Finding(name, "ok", f"nats-server {info.get('version', '?')} with JetStream answers there")
 
 
-async def _listens(port: int) -> bool:
+async def listens(port: int) -> bool:
     try:
         async with asyncio.timeout(2):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -343,8 +347,8 @@ async def reach(server: str) -> Finding:
         mend = "set TB_SERVER (or --server) to an address such as http://127.0.0.1:8700"
         return Finding("server", "fail", f"{server!r} is no address", mend)
     try:
-        async with httpx.AsyncClient(timeout=4) as client:
-            answer = await client.get(f"{server.rstrip('/')}/ready")
+        async with httpx.AsyncClient(trust_env=False, timeout=4) as client:
+            answer = await client.get(f"{server.rstrip('/')}{API_PREFIX}/ready")
     except httpx.HTTPError as e:
         return Finding("server", "warn", f"nobody answers at {server} ({e or type(e).__name__})", start)
     try:

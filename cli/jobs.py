@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 from broker_config.api import JobView
-from broker_config.errors import Problem, SpecError
+from broker_config.data_file import with_rows
+from broker_config.errors import Problem, SpecError, TrafficBusterError
 from broker_config.job_spec import read_spec
 
 from . import render, spec_file
-from .client import Client, as_json
+from .client import Client
 from .exit_codes import ExitCode, of_verdict
-from .output import err, out, show
+from .output import err, json_line, out, show
 from .watch import watch
 
 
@@ -23,36 +25,54 @@ async def submit(
     flags: dict[str, Any],
     *,
     watching: bool,
+    cancelling: bool,
     key: str | None,
     json: bool,
 ) -> ExitCode:
-    """The exit code: of the verdict if the job is watched."""
+    """The exit code: of the verdict if the job is watched. `cancelling` as in `follow`."""
     if file is None and not flags.get("url"):
         raise SpecError([Problem("", "there is no job: name a spec file, or give --url and --sessions")])
     document = spec_file.merged(spec_file.read(file) if file else {}, flags)
+    folder = Path(file).parent if file and file != "-" else Path()
+    document = with_rows(document, folder)
     # Checked here too: the message can name the file, and nothing is sent in vain.
     read_spec(document, file or "")
     async with client as c:
         view = await c.submit(document, key=key, source="cli")
-        return await _taken_on(c, view, watching=watching, json=json)
+        return await _taken_on(c, view, watching=watching, cancelling=cancelling, json=json)
 
 
-async def retry(client: Client, job: str, *, watching: bool, json: bool) -> ExitCode:
+async def retry(client: Client, job: str, *, watching: bool, cancelling: bool, json: bool) -> ExitCode:
     async with client as c:
-        return await _taken_on(c, await c.retry(job), watching=watching, json=json)
+        view = await c.retry(job)
+        return await _taken_on(c, view, watching=watching, cancelling=cancelling, json=json)
 
 
-async def _taken_on(client: Client, view: JobView, *, watching: bool, json: bool) -> ExitCode:
+async def _taken_on(
+    client: Client, view: JobView, *, watching: bool, cancelling: bool, json: bool
+) -> ExitCode:
     job = view.job.id
     if not watching:
         if json:
-            print(as_json(view))
+            json_line(view)
         else:
             out().print(job)
             err().print(f"submitted; follow it with: tb jobs watch {job}", markup=False)
         return ExitCode.PASSED
     err().print(f"job {job}", markup=False)
-    return await _follow(client, job, json=json)
+    return await _follow(client, job, cancelling=cancelling, json=json)
+
+
+async def _cancel(client: Client, job: str) -> None:
+    try:
+        async with asyncio.timeout(10):
+            view = await client.command(job, "cancel")
+    except (TrafficBusterError, TimeoutError) as e:
+        why = str(e) or "no answer in 10 s"
+        err().print(f"job {job} could not be cancelled and may go on: {why}", markup=False)
+        err().print(f"  tb jobs cancel {job} tries again", markup=False)
+    else:
+        err().print(f"no longer watching; the job is cancelled (state {view.job.state})", markup=False)
 
 
 async def audit(client: Client, job: str, *, json: bool) -> ExitCode:
@@ -62,21 +82,24 @@ async def audit(client: Client, job: str, *, json: bool) -> ExitCode:
     return ExitCode.PASSED if view.agrees else ExitCode.INFRASTRUCTURE
 
 
-async def follow(client: Client, job: str, *, json: bool) -> ExitCode:
+async def follow(client: Client, job: str, *, cancelling: bool, json: bool) -> ExitCode:
+    """Watch a job to its end. Interrupted, the job goes on, or is cancelled too if `cancelling`."""
     async with client as c:
-        return await _follow(c, job, json=json)
+        return await _follow(c, job, cancelling=cancelling, json=json)
 
 
-async def _follow(client: Client, job: str, *, json: bool) -> ExitCode:
+async def _follow(client: Client, job: str, *, cancelling: bool, json: bool) -> ExitCode:
     try:
         done = await watch(client, job)
-    except BaseException:
-        err().print("no longer watching; the job goes on", markup=False)
-        err().print(f"  tb jobs watch {job} comes back, tb jobs cancel {job} ends it", markup=False)
+    except asyncio.CancelledError:
+        if cancelling:
+            await _cancel(client, job)
+        else:
+            err().print("no longer watching; the job goes on", markup=False)
+            err().print(f"  tb jobs watch {job} comes back, tb jobs cancel {job} ends it", markup=False)
         raise
     if json:
-        print(as_json(done))
-        sys.stdout.flush()
+        json_line(done)
     else:
         out().print(render.summary(done))
     return of_verdict(done.verdict)
@@ -105,6 +128,6 @@ async def order(client: Client, job: str, command: str, *, json: bool) -> None:
     async with client as c:
         view = await c.command(job, command)
     if json:
-        print(as_json(view))
+        json_line(view)
     else:
         err().print(f"job {job}: {command} is under way (state {view.job.state})", markup=False)

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from rich.console import Console, RenderableType
 
 from .client import as_json
 
 
+class _Console(Console):
+    """Rich would end the process with exit code 1, which means something else here."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
 def out() -> Console:
     """Results, for people. Wide where stdout is no terminal, so that pipes see whole lines."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+    return _Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
 
 
 def err() -> Console:
     """Progress and remarks."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else 200, highlight=False)
+    return _Console(stderr=True, width=None if sys.stderr.isatty() else 200, highlight=False)
+
+
+def json_line(value: object) -> None:
+    """One line of JSON, written at once."""
+    print(as_json(value), flush=True)
 
 
 def show(
@@ -26,8 +39,7 @@ def show(
     """Rows as JSON Lines, or a table; `nothing` is said on stderr where there are none."""
     if json:
         for row in rows:
-            print(as_json(row))
-        sys.stdout.flush()
+            json_line(row)
     elif rows:
         out().print(table())
     elif nothing:

@@ -85,6 +85,11 @@ def _table(*columns: str, right: Iterable[str] = ()) -> Table:
     return table
 
 
+def _row(table: Table, *cells: str | Text) -> None:
+    """Words of users and servers are shown as they are: brackets in them are no markup."""
+    table.add_row(*(Text(c) if isinstance(c, str) else c for c in cells))
+
+
 # --- a running job -----------------------------------------------------------------------------------------
 
 
@@ -168,13 +173,13 @@ def summary(p: JobProgress) -> RenderableType:
     if p.errors:
         errors = _table("error", "sessions", right=["sessions"])
         for kind, n in sorted(p.errors.items(), key=lambda kv: -kv[1]):
-            errors.add_row(kind, str(n))
+            _row(errors, kind, str(n))
         parts += [Text(""), errors]
     if p.thresholds:
         thresholds = _table("threshold", "")
         for text, holds in p.thresholds.items():
             word = Text("holds", "green") if holds else Text("does not hold", "red")
-            thresholds.add_row(text, Text("not measured", "red") if holds is None else word)
+            _row(thresholds, text, Text("not measured", "red") if holds is None else word)
         parts += [Text(""), thresholds]
     return Group(*parts)
 
@@ -184,11 +189,11 @@ def _metrics(metrics: dict[str, Summary]) -> Table:
     for name, label in _METRICS.items():
         if m := metrics.get(name):
             show = (lambda v: f"{v:.3f}") if name == "cls" else milliseconds
-            table.add_row(label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
+            _row(table, label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
     for name, label in (("bytes", "bytes"), ("requests", "requests")):
         if m := metrics.get(name):
             show = size if name == "bytes" else (lambda v: f"{v:.0f}")
-            table.add_row(label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
+            _row(table, label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
     return table
 
 
@@ -197,7 +202,8 @@ def _groups(what: str, groups: dict[str, GroupSummary]) -> Table:
     table = _table(what, *numbers, right=numbers)
     for name, g in groups.items():
         failed = Text(str(g.failed), "red" if g.failed else "")
-        table.add_row(
+        _row(
+            table,
             name,
             str(g.planned),
             str(g.ok),
@@ -217,7 +223,7 @@ def jobs(rows: Sequence[JobRow], now: float) -> Table:
         state = coloured(r.verdict or r.state)
         if r.waiting_for and r.state != "finished":
             state.append(f" (waiting for {', '.join(r.waiting_for)})", "yellow")
-        table.add_row(r.id, r.name, state, f"{r.ended}/{r.planned}", str(r.failed), ago(r.submitted_at, now))
+        _row(table, r.id, r.name, state, f"{r.ended}/{r.planned}", str(r.failed), ago(r.submitted_at, now))
     return table
 
 
@@ -237,7 +243,7 @@ def job(view: JobView) -> RenderableType:
         ("seed", str(j.spec.seed)),
         ("waiting for", ", ".join(j.waiting_for) or "–"),
     ):
-        facts.add_row(Text(name, "dim"), value)
+        _row(facts, Text(name, "dim"), value)
     return Group(facts, Text(""), summary(view.progress))
 
 
@@ -257,7 +263,7 @@ def audit(view: AuditView) -> RenderableType:
     if faults:
         table = _table("finding", "session", "sequence", "", right=["session", "sequence"])
         for f in faults[:50]:
-            table.add_row(f.kind, str(f.session or ""), str(f.seq or ""), f.text)
+            _row(table, f.kind, str(f.session or ""), str(f.seq or ""), f.text)
         parts += [Text(""), table]
         if len(faults) > 50:
             parts.append(Text(f"  and {len(faults) - 50} more; --json shows all"))
@@ -271,7 +277,8 @@ def sessions(rows: Sequence[SessionRow]) -> Table:
     )
     for r in rows:
         note = f"{r.error.kind}: {r.error.detail}" if r.error else ""
-        table.add_row(
+        _row(
+            table,
             str(r.session),
             coloured(r.status),
             str(r.attempt),
@@ -290,7 +297,8 @@ def runners(rows: Sequence[RunnerView], now: float) -> Table:
         "id", "state", "busy", "platforms", "cpu", "memory", "seen", right=["busy", "cpu", "memory"]
     )
     for r in rows:
-        table.add_row(
+        _row(
+            table,
             r.id,
             coloured(r.state),
             f"{r.busy}/{r.slots}",
@@ -319,12 +327,12 @@ def runner(r: RunnerView, now: float) -> RenderableType:
         ("started", clock_time(r.started_at)),
         ("last seen", ago(r.last_seen, now)),
     ):
-        facts.add_row(Text(name, "dim"), value)
+        _row(facts, Text(name, "dim"), value)
     if not r.running:
         return facts
     running = _table("job", "session", "attempt", "since", right=["session", "attempt"])
     for s in r.running:
-        running.add_row(s.job, str(s.session), str(s.attempt), ago(s.since, now))
+        _row(running, s.job, str(s.session), str(s.attempt), ago(s.since, now))
     return Group(facts, Text(""), running)
 
 
@@ -332,5 +340,5 @@ def platforms(rows: Sequence[PlatformView]) -> Table:
     right = ["runners", "slots", "free"]
     table = _table("platform", "runners", "slots", "free", right=right)
     for p in rows:
-        table.add_row(p.platform, str(p.runners), str(p.slots), str(p.free))
+        _row(table, p.platform, str(p.runners), str(p.slots), str(p.free))
     return table

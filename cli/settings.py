@@ -10,15 +10,21 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from broker_config.errors import SettingsError
 
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The field `data_dir` is the flag `--data-dir`, the variable `TB_DATA_DIR`, the key `data_dir`."""
+    """The field `data_dir` is the flag `--data-dir`, the variable `TB_DATA_DIR`, the key `data_dir`.
+
+    A list is a flag that may be repeated (`browsers`: `--browser`), and in its variable separated by commas.
+    """
 
     #: Orchestrator that client commands talk to.
     server: str = "http://127.0.0.1:8700"
@@ -29,15 +35,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Address that the orchestrator serves on.
     host: str = "127.0.0.1"
     #: Port that the orchestrator serves on; 0 takes a free one.
-    port: int = 8700
+    port: Port = 8700
     #: Port of the embedded broker; 0 takes a free one.
-    nats_port: int = 4222
+    nats_port: Port = 4222
     #: Nodes of the embedded broker: 1, or 3 for a cluster on this machine, for trial.
     cluster: int = 1
     #: Name of this orchestrator or runner; made up when empty.
     name: str = ""
     #: Sessions that a runner has at once; 0 takes what cores and memory bear.
-    slots: int = 0
+    slots: Annotated[int, Meta(ge=0, le=1000)] = 0
     #: Only sessions of this pool.
     pool: str = ""
     #: Browsers that a runner offers, such as chromium or firefox=/path; empty: all that are found.
@@ -45,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Words about a runner, as `key=value`.
     labels: list[str] = []
     #: Seconds that running sessions may take when a runner is told to end.
-    grace: float = 60.0
+    grace: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
     #: Copies of each stream: 1, or 3 on a cluster.
     replicas: int = 1
     #: Origins that jobs may go to beside loopback; `*` allows all.
@@ -56,6 +62,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 FIELDS = {f.name: f for f in msgspec.structs.fields(Settings)}
 _LISTS = frozenset({"browsers", "labels", "allowed_origins"})
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "replicas": (1, 3),
+    "cluster": (1, 3),
+}
 
 
 def default_file() -> Path:
@@ -73,7 +84,9 @@ def default_data_dir() -> Path:
 def load(
     flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ, file: Path | None = None
 ) -> Settings:
-    """The settings in force. Flags that are None or empty were not given. Raises `SettingsError`, in words.
+    """The settings in force. Flags that are None or an empty list, and empty variables, were not given.
+
+    Raises `SettingsError`, in words.
 
     `file` must exist where it is named (also by `TB_CONFIG`); the platform's own may be missing.
     """
@@ -82,15 +95,16 @@ def load(
     _merge(values, _read(named or default_file(), must=named is not None))
     for name in FIELDS:
         variable = f"TB_{name.upper()}"
-        if (text := environ.get(variable)) is not None:
+        if text := environ.get(variable):
             split = [p.strip() for p in text.split(",") if p.strip()] if name in _LISTS else text
             _merge(values, {name: (split, variable)})
-    _merge(values, {k: (v, _flag(k)) for k, v in flags.items() if v is not None and v != []})
+    _merge(values, {k: (v, flag_of(k)) for k, v in flags.items() if v is not None and v != []})
     return msgspec.convert(values, Settings)
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def flag_of(name: str) -> str:
+    """`--data-dir` for `data_dir`, `--label` for `labels`."""
+    return "--" + (name.removesuffix("s") if name in _LISTS else name).replace("_", "-")
 
 
 def _merge(values: dict[str, Any], new: Mapping[str, tuple[Any, str]]) -> None:
@@ -101,10 +115,10 @@ def _merge(values: dict[str, Any], new: Mapping[str, tuple[Any, str]]) -> None:
             values[name] = msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError as e:
             raise SettingsError(f"{source}: {value!r} is not allowed: {str(e).lower()}") from None
-        if name == "log_level" and values[name] not in ("debug", "info", "warning", "error"):
-            raise SettingsError(f"{source}: {value!r} is not allowed; use debug, info, warning or error")
-        if name == "cluster" and values[name] not in (1, 3):
-            raise SettingsError(f"{source}: {value!r} is not allowed; use 1 or 3")
+        choices = _CHOICES.get(name)
+        if choices and values[name] not in choices:
+            allowed = ", ".join(map(str, choices))
+            raise SettingsError(f"{source}: {value!r} is not allowed; use one of {allowed}")
 
 
 def _read(path: Path, *, must: bool) -> dict[str, tuple[Any, str]]:

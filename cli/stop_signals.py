@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as two events: the first asks to end in good order, the second to hurry."""
+"""Signals to stop as two events: the first asks to end in good order, the second to hurry."""
 
 from __future__ import annotations
 
@@ -47,20 +47,25 @@ class StopSignals:
 
 @contextlib.contextmanager
 def handled() -> Iterator[StopSignals]:
-    """Within the block, signals of this process end up in the events."""
+    """Within the block, SIGINT, SIGTERM and SIGHUP (the terminal is gone) end up in the events."""
     loop = asyncio.get_running_loop()
     signals = StopSignals()
 
     def handler(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(signals.told)
 
-    numbers = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, n)]
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, n) for n in names if hasattr(signal, n)]
+    # Who started us with nohup wants us to outlive the terminal.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        numbers.remove(signal.SIGHUP)
     before = {n: signal.signal(n, handler) for n in numbers}
     try:
         yield signals
     finally:
         for n, old in before.items():
-            signal.signal(n, old)
+            # All is given back; one Ctrl-C more must not end the rest of the process half-way.
+            signal.signal(n, signal.SIG_IGN if signals.stop.is_set() else old)
 
 
 def _only_cancelled(error: BaseException) -> bool:

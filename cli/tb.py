@@ -42,6 +42,13 @@ Browser = Annotated[
     list[str] | None, typer.Option("--browser", help="chromium, firefox … or name=/path; repeatable.")
 ]
 Nats = Annotated[str | None, typer.Option("--nats", help="Address of the broker.")]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option("--allowed-origin", help="Where jobs may go beside loopback; * is all; repeatable."),
+]
+CancelOnInterrupt = Annotated[
+    bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C while watching cancels the job too.")
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
 _context: dict[str, Any] = {}
@@ -98,14 +105,31 @@ def demo(
         raise SystemExit(_run(work(_settings(data_dir=data_dir, slots=slots), keep=keep, json=json)))
 
 
+@app.command("demo-shop", hidden=True)
+def demo_shop(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8080,
+) -> None:
+    """Run the demo shop alone on loopback, until Ctrl-C."""
+    from .failure import in_words
+
+    with in_words():
+        from .shop_process import serve
+
+        raise SystemExit(_run(serve(port)))
+
+
 @app.command()
 def up(
     data_dir: DataDir = None,
     port: Annotated[int | None, typer.Option("--port", help="Port of the orchestrator.")] = None,
     nats_port: Annotated[int | None, typer.Option("--nats-port", help="Port of the broker.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to serve on.")] = None,
+    cluster: Annotated[
+        int | None, typer.Option("--cluster", help="Nodes of the broker: 1, or 3 for trial.")
+    ] = None,
     slots: Slots = None,
     browser: Browser = None,
+    allowed_origin: Origins = None,
     runner: Annotated[bool, typer.Option("--runner/--no-runner", help="Start a runner too.")] = True,
 ) -> None:
     """Run broker, orchestrator and a runner on this machine, until Ctrl-C."""
@@ -115,7 +139,14 @@ def up(
         from .up import up as work
 
         settings = _settings(
-            data_dir=data_dir, port=port, nats_port=nats_port, host=host, slots=slots, browsers=browser
+            data_dir=data_dir,
+            port=port,
+            nats_port=nats_port,
+            host=host,
+            cluster=cluster,
+            slots=slots,
+            browsers=browser,
+            allowed_origins=allowed_origin,
         )
         raise SystemExit(_run(work(settings, runner=runner)))
 
@@ -142,6 +173,7 @@ def orchestrator_start(
     port: Annotated[int | None, typer.Option("--port", help="Port to serve on; 0 takes a free one.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of this orchestrator.")] = None,
     replicas: Annotated[int | None, typer.Option("--replicas", help="Copies of each stream: 1 or 3.")] = None,
+    allowed_origin: Origins = None,
 ) -> None:
     """Run an orchestrator against a broker that runs elsewhere, until it is told to end."""
     from .failure import in_words
@@ -149,7 +181,9 @@ def orchestrator_start(
     with in_words():
         from .orchestrator_process import serve
 
-        settings = _settings(nats=nats, host=host, port=port, name=name, replicas=replicas)
+        settings = _settings(
+            nats=nats, host=host, port=port, name=name, replicas=replicas, allowed_origins=allowed_origin
+        )
         raise SystemExit(_run(serve(settings)))
 
 
@@ -176,6 +210,7 @@ def submit(
     seed: Annotated[int | None, typer.Option("--seed", help="Makes the plan reproducible.")] = None,
     pool: Annotated[str | None, typer.Option("--pool", help="Only runners of this pool.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
     idempotency_key: Annotated[
         str | None, typer.Option("--idempotency-key", help="The same key never makes a second job.")
     ] = None,
@@ -199,7 +234,15 @@ def submit(
             "seed": seed,
             "pool": pool,
         }
-        work = commands.submit(_client(), file, flags, watching=watch, key=idempotency_key, json=json)
+        work = commands.submit(
+            _client(),
+            file,
+            flags,
+            watching=watch,
+            cancelling=cancel_on_interrupt,
+            key=idempotency_key,
+            json=json,
+        )
         raise SystemExit(_run(work))
 
 
@@ -230,14 +273,14 @@ def jobs_show(job: JobId, json: Json = False) -> None:
 
 
 @jobs.command("watch")
-def jobs_watch(job: JobId, json: Json = False) -> None:
+def jobs_watch(job: JobId, cancel_on_interrupt: CancelOnInterrupt = False, json: Json = False) -> None:
     """Follow a job to its end; the exit code is that of its verdict."""
     from .failure import in_words
 
     with in_words():
         from . import jobs as commands
 
-        raise SystemExit(_run(commands.follow(_client(), job, json=json)))
+        raise SystemExit(_run(commands.follow(_client(), job, cancelling=cancel_on_interrupt, json=json)))
 
 
 def _command(name: str, words: str) -> None:
@@ -262,6 +305,7 @@ _command("resume", "Resume a paused job.")
 def jobs_retry(
     job: JobId,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the new job to its end.")] = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
     json: Json = False,
 ) -> None:
     """Run the failed and lost sessions of a finished job again, as a new job."""
@@ -270,7 +314,8 @@ def jobs_retry(
     with in_words():
         from . import jobs as commands
 
-        raise SystemExit(_run(commands.retry(_client(), job, watching=watch, json=json)))
+        work = commands.retry(_client(), job, watching=watch, cancelling=cancel_on_interrupt, json=json)
+        raise SystemExit(_run(work))
 
 
 @jobs.command("audit")
@@ -285,16 +330,16 @@ def jobs_audit(job: JobId, json: Json = False) -> None:
 
 
 @jobs.command("schema")
-def jobs_schema() -> None:
+def jobs_schema(json: Annotated[bool, typer.Option("--json", help="On one line.")] = False) -> None:
     """Print the JSON Schema of a job spec."""
     from .failure import in_words
 
     with in_words():
-        import json
+        from json import dumps
 
         from broker_config.job_spec import json_schema
 
-        typer.echo(json.dumps(json_schema(), indent=2))
+        typer.echo(dumps(json_schema(), indent=None if json else 2))
 
 
 # --- sessions, runners, platforms --------------------------------------------------------------------------

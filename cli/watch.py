@@ -40,7 +40,7 @@ async def watch(
             nonlocal note
             note = text
             if live is None:
-                console.print(text)
+                console.print(text, markup=False)
             elif latest is not None:
                 live.update(render.live(latest, note), refresh=True)
 
@@ -61,5 +61,5 @@ async def watch(
                 live.update(render.live(latest, note), refresh=True)
             elif now - said_at >= PLAIN_EVERY:
                 said_at = now
-                console.print(render.progress_line(latest))
+                console.print(render.progress_line(latest), markup=False)
     raise AssertionError("the tail of a job ends with the job")

@@ -16,8 +16,10 @@ from .record import (
     ConductorRecord,
     ErrorInfo,
     Measures,
+    PageMeasures,
     SessionRecord,
     SessionStatus,
+    StepRecord,
 )
 from .registration import (
     PROTOCOL,
@@ -47,6 +49,7 @@ __all__ = [
     "JobProgress",
     "JobState",
     "Measures",
+    "PageMeasures",
     "PlatformOffer",
     "Quarantined",
     "Refusal",
@@ -60,6 +63,7 @@ __all__ = [
     "RunningSession",
     "SessionRecord",
     "SessionStatus",
+    "StepRecord",
     "Summary",
     "Verdict",
     "quarantined",

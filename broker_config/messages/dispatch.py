@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from broker_config.behaviour import Behaviour
+from broker_config.data import Row
+from broker_config.device import Device
 from broker_config.job_spec import Limits
+from broker_config.journey import Journey
 
 from .registration import own_protocol
 
@@ -35,6 +38,12 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: How often the job was resumed when this was dispatched: a session that a pause withdrew needs a
     #: message id of its own, or the broker's duplicate window would swallow it.
     generation: int = 0
+    #: Steps to take, instead of reading as `behaviour` says; `variables` holds the values of its row of data.
+    journey: Journey | None = None
+    variables: Row = {}
+    #: Origins beside that of `url` to which a `goto` may lead.
+    origins: list[str] = []
+    device: Device | None = None
 
     @property
     def message_id(self) -> str:

@@ -48,6 +48,27 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     console_errors: Whole | None = None
 
 
+class PageMeasures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of several pages of a session; `url` is without query and fragment."""
+
+    url: str
+    measures: Measures = msgspec.field(default_factory=Measures)
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of a journey, with a page that it led to loaded."""
+
+    name: str
+    ms: float
+    ok: bool = True
+    error: str = ""
+
+
+#: So many pages and steps of a session are reported.
+MAX_PAGES = 20
+MAX_STEPS = 100
+
+
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The end of one attempt at a session, by the runner that made it."""
 
@@ -68,7 +89,12 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     error: ErrorInfo | None = None
     #: The machine was short of CPU while this was measured: times may be too long.
     saturated: bool = False
+    #: Of the first page.
     measures: Measures = msgspec.field(default_factory=Measures)
+    #: All pages, where there were several; the first `MAX_PAGES`.
+    pages: list[PageMeasures] = []
+    #: Steps of the journey that were taken, in order.
+    steps: list[StepRecord] = []
 
 
 class ConductorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, TimeBucket, Timeline
-from broker_config.messages import ConductorRecord, ErrorInfo, SessionRecord, SessionStatus, Summary
+from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, StepCell, TimeBucket, Timeline
+from broker_config.messages import (
+    ConductorRecord,
+    ErrorInfo,
+    SessionRecord,
+    SessionStatus,
+    StepRecord,
+    Summary,
+)
 from broker_config.sketch import Sketch, bucket
 from broker_config.threshold import parse as parse_threshold
 
@@ -36,6 +43,8 @@ MAX_TARGET_CELLS = 50
 OTHER_TARGETS = "(other targets)"
 MAX_ERROR_KINDS = 100
 MAX_SUPERSEDED_RECORDS = 1_000
+#: Steps beyond so many names are not summarised.
+MAX_STEP_NAMES = 50
 
 
 class Fold:
@@ -53,6 +62,7 @@ class Fold:
         self.platforms = cp.platforms
         self.timeline = cp.timeline
         self.errors = cp.errors
+        self.steps = cp.steps
         self.superseded = cp.superseded
         self.superseded_records = cp.superseded_records
         #: Records that name a session outside the plan: counted here and nowhere else.
@@ -96,6 +106,8 @@ class Fold:
                 cell.retried += 1
             if r.saturated:
                 cell.saturated += 1
+            if r.status == "failed" and r.error and r.error.infrastructure:
+                cell.faults += 1
         if r.status in ("ok", "failed"):
             for name in METRICS:
                 value = getattr(r.measures, name)
@@ -103,6 +115,8 @@ class Fold:
                     _measure(cells, name, float(value))
             if r.duration_ms:
                 _measure(cells, DURATION, r.duration_ms)
+            for step in r.steps:
+                self._step(step)
         self._error(r.error)
         self._time(at, r.status, r.measures.load)
         return True
@@ -138,6 +152,19 @@ class Fold:
         if index >= MAX_TARGET_CELLS and label not in self._judged:
             label = OTHER_TARGETS
         return self.total, self.targets[label], self.platforms[self.plan.platform(session)]
+
+    def _step(self, step: StepRecord) -> None:
+        name = step.name[:64]
+        cell = self.steps.get(name)
+        if cell is None:
+            if len(self.steps) >= MAX_STEP_NAMES:
+                return
+            cell = self.steps[name] = StepCell()
+        if step.ok:
+            cell.ok += 1
+            cell.time.add(step.ms)
+        else:
+            cell.failed += 1
 
     def _error(self, error: ErrorInfo | None) -> None:
         if error is not None:
@@ -179,6 +206,7 @@ class Fold:
             platforms=self.platforms,
             timeline=self.timeline,
             errors=self.errors,
+            steps=self.steps,
             superseded=self.superseded,
             superseded_records=self.superseded_records,
         )

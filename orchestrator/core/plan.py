@@ -1,4 +1,4 @@
-"""The plan of a job: which target and which platform each session has. A pure function of the spec.
+"""The plan of a job: target, platform, device and row of data of each session. A pure function of the spec.
 
 Sessions are numbered from 1. The same spec (its seed included) gives the same plan on every machine and
 Python version, so a plan is never stored: whoever takes over a job makes it again.
@@ -7,18 +7,22 @@ Python version, so a plan is never stored: whoever takes over a job makes it aga
 from __future__ import annotations
 
 import hashlib
+import heapq
 import random
 from array import array
 from collections.abc import Iterator
 
+from broker_config.device import Device, as_devices
 from broker_config.job_spec import JobSpec
+from broker_config.journey_problems import wanders
 from broker_config.messages import Dispatch
+from broker_config.origin import Origin
 
 from .shares import split
 
 
 class Plan:
-    """Takes 4 bytes a session."""
+    """Takes 4 bytes a session, and some more where there are devices or rows of data."""
 
     def __init__(self, job: str, spec: JobSpec) -> None:
         self.job = job
@@ -26,6 +30,10 @@ class Plan:
         self.size = spec.total_sessions
         self.platforms = list(spec.platform_weights)
         self._targets, self._platforms = _assign(spec, self.size)
+        self._devices = as_devices(spec.devices)
+        self._device = spread(self._targets, self._platforms, [d.weight for d in self._devices])
+        self._ranks = ranks(self._targets) if spec.data and spec.data.mode == "sequential" else None
+        self._origins = _origins(spec)
 
     def target(self, session: int) -> int:
         """Index of the session's target in the spec."""
@@ -34,10 +42,30 @@ class Plan:
     def platform(self, session: int) -> str:
         return self.platforms[self._platforms[session - 1]]
 
+    def device(self, session: int) -> Device | None:
+        """The session's device profile; None is the browser's own."""
+        return self._devices[self._device[session - 1]] if self._devices else None
+
+    def row(self, session: int) -> int | None:
+        """Index of the session's row of data."""
+        data = self.spec.data
+        if data is None:
+            return None
+        match data.mode:
+            case "session" | "unique":
+                position = session - 1
+            case "sequential":
+                assert self._ranks is not None
+                position = self._ranks[session - 1]
+            case "random":
+                position = _drawn(f"{self.spec.seed or 0}.{session}.row")
+        return position % len(data.rows)
+
     def dispatch(self, session: int, *, attempt: int = 1, generation: int = 0) -> Dispatch:
         """The message that sends the session to a runner."""
         spec = self.spec
         target = spec.targets[self.target(session)]
+        row = self.row(session)
         return Dispatch(
             job=self.job,
             session=session,
@@ -51,6 +79,10 @@ class Plan:
             behaviour=spec.behaviour,
             limits=spec.limits,
             generation=generation,
+            journey=spec.journey,
+            variables=spec.data.variables(row) if spec.data and row is not None else {},
+            origins=[o for o in self._origins if not _is_of(o, target.url)],
+            device=self.device(session),
         )
 
     def planned_by_target(self) -> dict[str, int]:
@@ -76,7 +108,47 @@ class Plan:
 
 def session_seed(seed: int, session: int) -> int:
     """The seed of one session's behaviour, independent of its neighbours'."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}.{session}".encode(), digest_size=6).digest())
+    return _drawn(f"{seed}.{session}")
+
+
+def spread(targets: array[int], platforms: array[int], weights: list[float]) -> array[int]:
+    """An index into `weights` for each session: in their shares, exactly, and of each target and platform
+    about the same share. Empty without weights."""
+    if not weights:
+        return array("B")
+    size = len(targets)
+    order = sorted(range(size), key=lambda i: (targets[i], platforms[i], i))
+    # The j-th of a device's c sessions comes at (j + ½)/c of the way.
+    places = ([((j + 0.5) / c, i) for j in range(c)] for i, c in enumerate(split(size, weights)))
+    out = array("B", bytes(size))
+    for at, (_, device) in zip(order, heapq.merge(*places), strict=True):
+        out[at] = device
+    return out
+
+
+def ranks(targets: array[int]) -> array[int]:
+    """How many sessions of the same target come before each session."""
+    seen = [0] * (max(targets, default=0) + 1)
+    out = array("I")
+    for t in targets:
+        out.append(seen[t])
+        seen[t] += 1
+    return out
+
+
+def _drawn(what: str) -> int:
+    return int.from_bytes(hashlib.blake2b(what.encode(), digest_size=6).digest())
+
+
+def _origins(spec: JobSpec) -> list[str]:
+    """Origins of the job's targets, where its journey may go from one to another."""
+    if spec.journey is None or not wanders(spec.journey):
+        return []
+    return sorted({str(Origin.of(t.url)) for t in spec.targets})
+
+
+def _is_of(origin: str, url: str) -> bool:
+    return origin == str(Origin.of(url))
 
 
 def _assign(spec: JobSpec, size: int) -> tuple[array[int], array[int]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from broker_config.job import Cell
 from broker_config.messages import Verdict
+from broker_config.sketch import Sketch
 from broker_config.threshold import RATES, Threshold
 
 from .fold import Fold
@@ -18,6 +19,9 @@ class Judgement(NamedTuple):
 
 def measure(threshold: Threshold, fold: Fold) -> float | None:
     """The threshold's left side now; None where nothing was measured yet."""
+    if threshold.step:
+        step = fold.steps.get(threshold.step)
+        return _of(step.time if step else None, threshold)
     cell = _cell(threshold, fold)
     if cell is None:
         return None
@@ -29,7 +33,10 @@ def measure(threshold: Threshold, fold: Fold) -> float | None:
         return (ran - cell.ok if threshold.metric == "error_rate" else cell.ok) / ran
     if not threshold.aggregate:
         return float(getattr(cell, threshold.metric))
-    sketch = cell.metrics.get(threshold.metric)
+    return _of(cell.metrics.get(threshold.metric), threshold)
+
+
+def _of(sketch: Sketch | None, threshold: Threshold) -> float | None:
     if sketch is None or not sketch.count:
         return 0.0 if threshold.aggregate == "count" else None
     if threshold.aggregate == "quantile":
@@ -58,6 +65,10 @@ def judge(thresholds: list[Threshold], fold: Fold, *, cancelled: bool, reason: s
         return Judgement("error", f"{total.lost} of {total.planned} sessions were lost")
     if total.ok + total.failed == 0:
         return Judgement("error", "no session ran")
+    if total.faults == total.failed and not total.ok:
+        return Judgement(
+            "error", "no session reached a site: every one ended in a fault of runner or browser"
+        )
     broken = []
     for t in thresholds:
         actual = measure(t, fold)

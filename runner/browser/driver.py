@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import psutil
 from playwright.async_api import Error, Playwright, async_playwright
@@ -15,6 +17,7 @@ from broker_config.errors import BrowserNotStarted
 
 from .bounded import bounded
 from .processes import alive, kill_tree
+from .scratch import VARIABLES, Scratch, sweep
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class Driver:
         self._playwright: Playwright | None = None
         self._process: psutil.Process | None = None
         self._dead = False
+        self._scratch: Scratch | None = None
 
     @property
     def process(self) -> psutil.Process | None:
@@ -72,8 +76,15 @@ class Driver:
             with contextlib.suppress(AttributeError, psutil.Error):
                 kill_tree(psutil.Process(manager._connection._transport._proc.pid))  # type: ignore[attr-defined]
 
+        options = " ".join(filter(None, (os.environ.get("NODE_OPTIONS"), _DEAF)))
+        environment = {"NODE_OPTIONS": options}
+        temporary = Path(tempfile.gettempdir())
+        if swept := await asyncio.to_thread(sweep, temporary):
+            log.info("removed %d directories that dead runners had left in %s", swept, temporary)
         try:
-            with _environment("NODE_OPTIONS", _DEAF):
+            scratch = self._scratch = Scratch(temporary)
+            environment |= dict.fromkeys(VARIABLES, str(scratch.path))
+            with _environment(environment):
                 playwright = await bounded(manager.start(), START_LIMIT, [kill])
             self._process = psutil.Process(manager._connection._transport._proc.pid)  # type: ignore[attr-defined]
         except asyncio.CancelledError:
@@ -96,17 +107,21 @@ class Driver:
                     await bounded(playwright.stop(), 5.0, [self.kill])
         finally:
             self.kill()
+            scratch, self._scratch = self._scratch, None
+            if scratch is not None:
+                await asyncio.to_thread(scratch.remove)
 
 
 @contextlib.contextmanager
-def _environment(name: str, addition: str) -> Iterator[None]:
-    """Add to an environment variable that Playwright hands on to its driver."""
-    before = os.environ.get(name)
-    os.environ[name] = f"{before} {addition}" if before else addition
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that Playwright hands on to its driver."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

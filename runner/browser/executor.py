@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from typing import Any
 
 from playwright.async_api import Error
 
@@ -16,10 +17,12 @@ from broker_config.platform import this_system
 from runner.core.behaviour import plan_behaviour
 from runner.core.failure import classify, tidy
 from runner.core.identity import marked, of_session
+from runner.core.journey_plan import plan_journey
 from runner.core.outcome import Outcome
 
 from .bounded import bounded, end
 from .browser_pool import RETIRE_AFTER, BrowserPool
+from .device import context_options, user_agent
 from .driver import Driver
 from .found import FoundBrowser
 from .installer import ensure
@@ -105,7 +108,12 @@ class BrowserExecutor:
 
     async def _run(self, running: RunningBrowser, pool: BrowserPool, dispatch: Dispatch, say: Say) -> Outcome:
         plan = plan_behaviour(dispatch.behaviour, dispatch.seed)
-        session = Session(dispatch, plan, of_session(pool.user_agent, dispatch), say)
+        try:
+            options = await self._options(pool, dispatch)
+            journey = plan_journey(dispatch)
+        except KeyError as e:
+            return _not_run("not_known_here", f"this runner knows no {e.args[0]!r}, which the session needs")
+        session = Session(dispatch, plan, options, say, journey)
         limit = float(dispatch.limits.session)
         began = self._clock()
         visit = asyncio.create_task(session.visit(running.browser))
@@ -132,7 +140,20 @@ class BrowserExecutor:
             duration_ms=round((self._clock() - began) * 1000, 1),
             error=info,
             measures=session.measures,
+            pages=session.pages,
+            steps=session.steps,
+            shots=session.shots.taken,
         )
+
+    async def _options(self, pool: BrowserPool, dispatch: Dispatch) -> dict[str, Any]:
+        """Arguments of the session's context. `KeyError` names a device that Playwright does not have."""
+        agent, options = pool.user_agent, {}
+        if (device := dispatch.device) is not None:
+            devices = (await self._driver.playwright()).devices
+            options = context_options(device, devices, pool.found.browser)
+            if "user_agent" in options:
+                agent = marked(user_agent(options["user_agent"], agent), metadata.version("trafficbuster"))
+        return {**options, "user_agent": of_session(agent, dispatch)}
 
     async def _try(self, found: FoundBrowser) -> None:
         """Start a browser, see that it works and what it calls itself; start it again as sessions need it."""

@@ -1,67 +1,78 @@
-"""One session: a fresh context, the target, behaviour as planned, the measures."""
+"""One session: a fresh context, the target, behaviour or journey as planned, the measures."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from playwright.async_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Error,
-    Page,
-    Request,
-    Response,
-)
+from playwright.async_api import Browser, BrowserContext, Error, Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from broker_config.messages import Dispatch, Measures
+from broker_config.messages import Dispatch, Measures, PageMeasures, StepRecord
+from broker_config.messages.record import MAX_PAGES
 from runner.core.behaviour import BehaviourPlan
 from runner.core.failure import Evidence
+from runner.core.journey_plan import PlannedStep
 
-from .page_script import ACT, READ, act_argument, read_measures
+from .device import throttle
+from .page_book import PageBook
+from .reader import Reader
+from .shots import Shots
+from .steps import Steps
 
 #: Called with an event name and a text (the same as in the port).
 Say = Callable[[str, str], None]
-#: Documents that a page may replace itself with while it is being read.
-MAX_REPLACED = 3
 
 
 class Session:
-    """`visit` does all; what it raises is for `evidence` to explain. `freeze` fills `measures` with what is
-    known then."""
+    """`visit` does all; what it raises is for `evidence` to explain. `freeze` fills `measures`, `pages` and
+    `steps` with what is known then. `options` are those of the browser's context; `journey` is empty where
+    the session reads as `plan` says."""
 
-    def __init__(self, dispatch: Dispatch, plan: BehaviourPlan, user_agent: str, say: Say) -> None:
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        plan: BehaviourPlan,
+        options: Mapping[str, Any],
+        say: Say,
+        journey: Sequence[PlannedStep] = (),
+    ) -> None:
         self.measures = Measures()
+        self.pages: list[PageMeasures] = []
+        self.steps: list[StepRecord] = []
+        self.shots = Shots()
         self.context: BrowserContext | None = None
         self._dispatch = dispatch
         self._plan = plan
-        self._user_agent = user_agent
+        self._options = options
         self._say = say
-        self._page: Page | None = None
-        self._read: dict[str, Any] = {}
-        self._requests = 0
-        self._failed = 0
-        self._console = 0
-        self._status: int | None = None
-        self._request_failure: str | None = None
+        self._journey = journey
+        self._book = PageBook(dispatch.url)
+        self._records: list[StepRecord] = []
+        self._taking: Steps | None = None
+        self._limit = float(dispatch.limits.navigation)
         self._navigation_limit: float | None = None
-        self._navigating = True
-        self._crashed = False
-        self._closed = False
 
     async def visit(self, browser: Browser) -> None:
         """Open, go, act, dwell, read. Raises Playwright's `Error`."""
-        self.context = await browser.new_context(user_agent=self._user_agent)
-        page = self._page = await self.context.new_page()
-        self._listen(page)
-        await self._go(page)
-        self._navigating = False
-        self._say("step", f"loaded {self._dispatch.url} ({self._status})")
-        await self._act(page)
+        self.context = await browser.new_context(**self._options, accept_downloads=False)
+        page = await self.context.new_page()
+        self._book.listen(page)
+        if (device := self._dispatch.device) is not None:
+            kind = self._dispatch.platform.rpartition("-")[2]
+            for lack in await throttle(device, kind, self.context, page):
+                self._say("line", lack)
+        if not self._journey or self._journey[0].action != "goto":
+            await self._go(page)
+            self._book.navigating = False
+            self._say("step", f"loaded {self._dispatch.url} ({self._book.current.status})")
+        try:
+            await self._act(page)
+        except PlaywrightTimeout:
+            if self._book.navigating:
+                self._navigation_limit = self._limit
+            raise
 
     async def close(self) -> None:
         """Close the context, where there is one."""
@@ -70,39 +81,38 @@ class Session:
 
     def freeze(self) -> None:
         """Take the measures. What happens from now on is our own leaving, and counts no more."""
-        self.measures = read_measures(
-            self._read,
-            Measures(
-                http_status=self._status,
-                requests=self._requests,
-                failed_requests=self._failed,
-                console_errors=self._console,
-            ),
-        )
+        pages = self._book.pages
+        self.measures = pages[0].measures()
+        if len(pages) > 1:
+            self.pages = [p.record() for p in pages[:MAX_PAGES]]
+        self.steps = list(self._records)
 
     def evidence(
         self, *, error: str | None, browser_gone: bool, runner_fault: bool, session_limit: float | None
     ) -> Evidence:
         """All that `classify` needs."""
+        book = self._book
+        failed = self._taking.failed if self._taking is not None else None
         return Evidence(
             session_limit=session_limit,
             navigation_limit=self._navigation_limit,
             browser_gone=browser_gone,
             runner_fault=runner_fault,
-            page_crashed=self._crashed,
-            page_closed=self._closed,
-            navigating=self._navigating,
-            request_failure=self._request_failure,
-            http_status=self._status,
+            page_crashed=book.crashed,
+            page_closed=book.closed,
+            navigating=book.navigating,
+            request_failure=book.request_failure,
+            # In a journey each step has judged the page that it led to.
+            http_status=book.current.status if self._taking is None else None,
             error=error,
+            step=str(failed) if failed is not None else None,
         )
 
     async def _go(self, page: Page) -> None:
-        limit = float(self._dispatch.limits.navigation)
-        until = time.monotonic() + limit
+        until = time.monotonic() + self._limit
         try:
             try:
-                await page.goto(self._dispatch.url, wait_until="load", timeout=limit * 1000)
+                await page.goto(self._dispatch.url, wait_until="load", timeout=self._limit * 1000)
             except Error as e:
                 # A page that sends its visitors on before it has loaded is no failure: follow.
                 if "interrupted by another navigation" not in e.message:
@@ -110,71 +120,26 @@ class Session:
                 rest = max(1.0, (until - time.monotonic()) * 1000)
                 await page.wait_for_load_state("load", timeout=rest)
         except PlaywrightTimeout:
-            self._navigation_limit = limit
+            self._navigation_limit = self._limit
             raise
 
     async def _act(self, page: Page) -> None:
-        for replaced in range(MAX_REPLACED + 1):
-            try:
-                state = await page.evaluate_handle(ACT, act_argument(self._plan))
-                self._read = await state.evaluate(READ)
-                break
-            except Error as e:
-                # The page went elsewhere by itself, as pages may.
-                if not _is_replaced(e) or replaced == MAX_REPLACED:
-                    raise
-                await page.wait_for_load_state("load", timeout=float(self._dispatch.limits.navigation) * 1000)
-        self._say("step", f"scrolled in {self._read['steps']} steps")
-        if self._plan.dwell:
-            await asyncio.sleep(self._plan.dwell)
-            try:
-                self._read = await state.evaluate(READ)
-            except Error as e:
-                if not _is_replaced(e):
-                    raise
-
-    def _listen(self, page: Page) -> None:
-        # Of all events only these: each that is listened to costs a message from the driver.
-        page.on("response", self._on_response)
-        page.on("requestfailed", self._on_request_failed)
-        page.on("console", self._on_console)
-        page.on("pageerror", self._on_page_error)
-        page.on("crash", self._on_crash)
-        page.on("close", self._on_close)
-
-    def _on_response(self, response: Response) -> None:
-        self._requests += 1
-        if response.status >= 400:
-            self._failed += 1
-        if self._is_main(response.request):
-            self._status = response.status
-
-    def _on_request_failed(self, request: Request) -> None:
-        self._requests += 1
-        self._failed += 1
-        if self._navigating and self._is_main(request):
-            self._request_failure = request.failure
-
-    def _on_console(self, message: ConsoleMessage) -> None:
-        # Chromium also logs each failed load here; it counts as a failed request already.
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
-            self._console += 1
-
-    def _on_page_error(self, _: Error) -> None:
-        self._console += 1
-
-    def _on_crash(self, _: Page) -> None:
-        self._crashed = True
-
-    def _on_close(self, _: Page) -> None:
-        self._closed = True
-
-    def _is_main(self, request: Request) -> bool:
-        page = self._page
-        return page is not None and request.is_navigation_request() and request.frame == page.main_frame
-
-
-def _is_replaced(error: Error) -> bool:
-    """Whether a call failed because its document is no more."""
-    text = error.message
-    return "context was destroyed" in text or "Cannot find context" in text or "disposed" in text
+        if self._journey:
+            status = self._book.current.status
+            if status is not None and status >= 400:
+                return  # the site's answer says it all
+            self._taking = Steps(
+                page,
+                self._book,
+                self._dispatch,
+                self._journey,
+                scroll=self._plan.pages[0],
+                shots=self.shots,
+                say=self._say,
+                records=self._records,
+            )
+            await self._taking.take()
+            return
+        deny = self._dispatch.behaviour.deny
+        reader = Reader(page, self._book, self._plan, deny=deny, limit=self._limit, say=self._say)
+        await reader.read()

@@ -60,6 +60,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     request_failure: str | None = None
     http_status: int | None = None
     error: str | None = None
+    #: The step of a journey that failed, in words.
+    step: str | None = None
 
 
 def classify(seen: Evidence) -> ErrorInfo | None:
@@ -76,6 +78,8 @@ def classify(seen: Evidence) -> ErrorInfo | None:
     if seen.session_limit is not None:
         doing = "while the page loaded" if seen.navigating else "after the page had loaded"
         return _info("session_timeout", f"not done within limits.session ({seen.session_limit:g} s), {doing}")
+    if seen.step is not None:
+        return _step(seen.step, seen)
     timed_out = seen.navigation_limit is not None
     if seen.request_failure and not (timed_out and "ABORTED" in seen.request_failure):
         return _network(seen.request_failure)
@@ -91,6 +95,12 @@ def classify(seen: Evidence) -> ErrorInfo | None:
     if seen.navigating:
         return _network(seen.error)
     return _info("page_error", seen.error)
+
+
+def _step(step: str, seen: Evidence) -> ErrorInfo:
+    if seen.request_failure and (info := _network(seen.request_failure)).infrastructure:
+        return info
+    return _info("step_failed", f"{step}: {tidy(seen.error or 'it did not end')}")
 
 
 def _network(text: str) -> ErrorInfo:

@@ -6,14 +6,24 @@ from typing import Literal
 
 import msgspec
 
-from broker_config.messages import ErrorInfo, Measures
+from broker_config.messages import ErrorInfo, Measures, PageMeasures, StepRecord
+
+
+class Shot(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that a journey took."""
+
+    name: str
+    jpeg: bytes
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """`error` is set exactly when `status` is `failed`. `duration_ms` runs from the first browser call to the
-    close of the context."""
+    close of the context. `measures` is of the first page; `pages` holds all where there were several."""
 
     status: Literal["ok", "failed", "cancelled"]
     duration_ms: float = 0.0
     error: ErrorInfo | None = None
     measures: Measures = msgspec.field(default_factory=Measures)
+    pages: list[PageMeasures] = []
+    steps: list[StepRecord] = []
+    shots: list[Shot] = []

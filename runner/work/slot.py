@@ -164,6 +164,8 @@ class Slot:
             error=error,
             saturated=s.saturated_since(run.began),
             measures=outcome.measures,
+            pages=outcome.pages,
+            steps=outcome.steps,
         )
 
     def _say(self, dispatch: Dispatch, event: str, text: str) -> None:

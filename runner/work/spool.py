@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from broker_config.errors import SettingsError
+from broker_config.file_lock import try_lock
 
-from .file_lock import try_lock
 from .result import Result
 
 log = logging.getLogger(__name__)

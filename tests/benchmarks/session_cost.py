@@ -18,14 +18,14 @@ import sys
 import time
 from pathlib import Path
 
+from broker_config.behaviour import Behaviour
 from broker_config.duration_range import DurationRange
-from broker_config.job_spec import Behaviour
 from broker_config.messages import Dispatch
 from broker_config.platform import this_system
 from runner.browser.executor import BrowserExecutor
 from runner.browser.finder import installed
 from runner.browser.launch import launch_options
-from runner.core.behaviour import MAX_STEPS, BehaviourPlan, plan_behaviour
+from runner.core.behaviour import MAX_STEPS, plan_behaviour
 from tests.support.site import open_site
 
 BEHAVIOUR = Behaviour(dwell=DurationRange(0.0, 0.0))
@@ -83,7 +83,7 @@ class Bare:
         )
 
     async def session(self, number: int) -> None:
-        plan: BehaviourPlan = plan_behaviour(BEHAVIOUR, number)
+        plan = plan_behaviour(BEHAVIOUR, number).pages[0]
         context = await self._browser.new_context()
         page = await context.new_page()
         response = await page.goto(self._url, wait_until="load")

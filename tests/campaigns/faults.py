@@ -25,10 +25,11 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
+from broker_config.embedded_cluster import EmbeddedCluster
 from broker_config.embedded_server import EmbeddedServer
 from tests.campaigns.process import Process
 from tests.support.failpoints import ORCHESTRATOR_POINTS, RUNNER_POINTS
@@ -38,6 +39,8 @@ LEASE = 3.0
 ORCHESTRATORS = 2
 RUNNERS = 3
 ACTIVE_JOBS = 3
+
+F = TypeVar("F", bound="Fleet")
 
 
 class Fleet:
@@ -58,15 +61,18 @@ class Fleet:
             )
             for i, url in enumerate(self.urls, 1)
         ]
-        self.runners = [
+        self.runners = self._runners(nats)
+
+    def _runners(self, nats: str) -> list[Process]:
+        return [
             Process(
                 f"runner{i}",
                 "tests.support.fault_runner",
                 [
-                    *("--nats", nats, "--name", f"r{i}", "--data-dir", str(directory / f"r{i}")),
-                    *("--journal", str(directory / f"r{i}.journal")),
+                    *("--nats", nats, "--name", f"r{i}", "--data-dir", str(self.directory / f"r{i}")),
+                    *("--journal", str(self.directory / f"r{i}.journal")),
                 ],
-                directory,
+                self.directory,
             )
             for i in range(1, RUNNERS + 1)
         ]
@@ -89,9 +95,31 @@ class Fleet:
                 await asyncio.sleep(0.1)
         raise AssertionError(f"nobody answers {method} {path}: {last!r}")
 
+    async def finished(self, job: str, within: float = 120.0) -> Any:
+        """The view of the job, once it is finished."""
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            view = (await self.ask("GET", f"/jobs/{job}")).json()
+            if view["job"]["state"] == "finished":
+                return view
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{job} does not end: {json.dumps(view['progress'])[:600]}")
+
+    async def sessions(self, job: str) -> list[Any]:
+        """All records of the job."""
+        rows: list[Any] = []
+        cursor = None
+        while True:
+            query = {"limit": 1000} | ({"cursor": cursor} if cursor else {})
+            page = (await self.ask("GET", f"/jobs/{job}/sessions", params=query)).json()
+            rows += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return rows
+
 
 @asynccontextmanager
-async def fleet(directory: Path, nodes: int, say: Any) -> AsyncIterator[Fleet]:
+async def fleet(directory: Path, nodes: int, kind: type[F]) -> AsyncIterator[F]:
     async with AsyncExitStack() as stack:
         if nodes == 1:
             brokers = [
@@ -100,10 +128,9 @@ async def fleet(directory: Path, nodes: int, say: Any) -> AsyncIterator[Fleet]:
                 )
             ]
         else:
-            from tests.campaigns.cluster import cluster
-
-            brokers = await stack.enter_async_context(cluster(directory, nodes))
-        it = Fleet(brokers, directory, 1 if nodes == 1 else 3)
+            cluster = EmbeddedCluster(directory / "nats", max_deaths=10**6, on_event=lambda _: None)
+            brokers = (await stack.enter_async_context(cluster)).nodes
+        it = kind(brokers, directory, 1 if nodes == 1 else 3)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = [group.create_task(p.keep()) for p in (*it.orchestrators, *it.runners)]
         try:
@@ -147,9 +174,9 @@ class Campaign:
         rng = self.rng
         for _ in range(self.faults):
             await asyncio.sleep(rng.expovariate(1 / self.pause))
-            match rng.choices(
-                ["kill", "freeze", "point", "broker kill", "broker freeze"], [30, 20, 35, 8, 7]
-            )[0]:
+            # On a cluster the brokers are what it is about.
+            weights = [30, 20, 35, 8, 7] if len(self.fleet.brokers) == 1 else [20, 15, 25, 25, 15]
+            match rng.choices(["kill", "freeze", "point", "broker kill", "broker freeze"], weights)[0]:
                 case "kill":
                     victim = self._victim()
                     victim.signal(signal.SIGKILL)
@@ -166,15 +193,33 @@ class Campaign:
                     victim.signal(signal.SIGKILL)
                     self.done[f"point {point}"] += 1
                 case "broker kill":
-                    self._signal_broker(rng.choice(self.fleet.brokers), signal.SIGKILL)
-                    self.done["kill broker"] += 1
+                    broker, what = await self._broker()
+                    self._signal_broker(broker, signal.SIGKILL)
+                    self.done[f"kill {what}"] += 1
                 case "broker freeze":
-                    broker = rng.choice(self.fleet.brokers)
+                    broker, what = await self._broker()
                     group.create_task(self._freeze_broker(broker, rng.uniform(0.05, 3.0)))
-                    self.done["freeze broker"] += 1
+                    self.done[f"freeze {what}"] += 1
 
     def _victim(self) -> Process:
         return self.rng.choice([*self.fleet.orchestrators, *self.fleet.runners])
+
+    async def _broker(self) -> tuple[EmbeddedServer, str]:
+        """The next broker to suffer: of a cluster, mostly the leader of one of the streams."""
+        brokers = self.fleet.brokers
+        stream = self.rng.choice(["PROGRESS", "DISPATCH", "KV_jobs", "KV_leadership", ""])
+        chosen = self.rng.choice(brokers)
+        if len(brokers) == 1 or not stream:
+            return chosen, "broker"
+        async with httpx.AsyncClient(timeout=1) as http:
+            for broker in brokers:
+                with suppress(httpx.HTTPError, ValueError, LookupError):
+                    url = f"{broker.monitor_url}/jsz?accounts=true&streams=true"
+                    (account,) = (await http.get(url)).json()["account_details"]
+                    leaders = {s["name"]: s["cluster"]["leader"] for s in account["stream_detail"]}
+                    number = int(leaders[stream].rpartition("-")[2])
+                    return brokers[number - 1], f"leader of {stream}"
+        return chosen, "broker"
 
     @staticmethod
     def _signal_broker(broker: EmbeddedServer, number: signal.Signals) -> None:
@@ -224,7 +269,7 @@ class Campaign:
         wrong: list[str] = []
         journal = self._journal
         for job, sessions in self.jobs.items():
-            view = await self._finished(job)
+            view = await self.fleet.finished(job)
             counts = view["job"]["counts"]
             ended = sum(counts[k] for k in ("ok", "failed", "cancelled", "lost", "dropped"))
             if not counts["planned"] == ended == sessions:
@@ -242,15 +287,6 @@ class Campaign:
             wrong += await self._explained(job, journal()[job])
         return {"jobs": len(self.jobs), "sessions": sum(self.jobs.values()), **totals, "wrong": wrong}
 
-    async def _finished(self, job: str) -> Any:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            view = (await self.fleet.ask("GET", f"/jobs/{job}")).json()
-            if view["job"]["state"] == "finished":
-                return view
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"{job} does not end: {json.dumps(view['progress'])[:600]}")
-
     def _journal(self) -> dict[str, dict[tuple[int, int], set[str]]]:
         """By job: who made the attempt `(session, attempt)`. There can be two: a broker that is killed
         forgets the deliveries of its last moments, and counts them anew."""
@@ -265,15 +301,7 @@ class Campaign:
 
     async def _explained(self, job: str, made: dict[tuple[int, int], set[str]]) -> list[str]:
         """Every counted session was really run, by the runner that says so."""
-        rows: list[Any] = []
-        cursor = None
-        while True:
-            query = {"limit": 1000} | ({"cursor": cursor} if cursor else {})
-            page = (await self.fleet.ask("GET", f"/jobs/{job}/sessions", params=query)).json()
-            rows += page["items"]
-            cursor = page["next"]
-            if cursor is None:
-                break
+        rows = await self.fleet.sessions(job)
         wrong = []
         for r in rows:
             if r["counted"] and r["status"] == "ok":
@@ -296,7 +324,7 @@ async def campaign(
 ) -> dict[str, Any]:
     """Run one campaign; its account. `wrong` is empty if every session is explained."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        async with fleet(Path(name), nodes, say) as it:
+        async with fleet(Path(name), nodes, Fleet) as it:
             try:
                 return await Campaign(it, seed, faults, pause).run()
             except BaseException:

@@ -7,14 +7,23 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 
 class Process:
     """`keep` starts it again until cancelled, and kills it then."""
 
-    def __init__(self, name: str, module: str, arguments: list[str], directory: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: list[str],
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._environment = dict(environment or {})
         self.log = directory / f"{name}.log"
         self._command = [sys.executable, "-m", module, *arguments]
         self._process: asyncio.subprocess.Process | None = None
@@ -27,10 +36,15 @@ class Process:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """0 while it does not run."""
+        return self._process.pid if self._process is not None and self.alive else 0
+
     async def keep(self) -> None:
         try:
             while True:
-                env = dict(os.environ)
+                env = os.environ | self._environment
                 env["FAIL_AT"], self.fail_at = self.fail_at, ""
                 with self.log.open("ab") as out:
                     self._process = await asyncio.create_subprocess_exec(

@@ -13,8 +13,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
+from broker_config.api import API_PREFIX
 from broker_config.embedded_server import EmbeddedServer
 from cli import doctor
 from cli.demo_shop import create_shop
@@ -32,7 +33,9 @@ async def orchestrator(status: int) -> AsyncIterator[WebServer]:
             {"status": told, "broker": "connected", "version": "0.1", "detail": "no broker"}, status
         )
 
-    async with WebServer(Starlette(routes=[Route("/health", say), Route("/ready", say)])) as server:
+    async with WebServer(
+        Starlette(routes=[Mount(API_PREFIX, routes=[Route("/health", say), Route("/ready", say)])])
+    ) as server:
         yield server
 
 

@@ -105,6 +105,8 @@ async def test_the_frontend_is_served_where_it_is_built(nc, tmp_path):
         built = WebState(
             jobs=state.jobs,
             sessions=state.sessions,
+            retry=state.retry,
+            audits=state.audits,
             fleet=state.fleet,
             status=state.status,
             feed=state.feed,

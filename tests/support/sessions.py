@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import psutil
 
@@ -26,8 +27,10 @@ def a_session(
     session_limit: float = 20.0,
     navigation_limit: float = 10.0,
     attempt: int = 1,
+    behaviour: Behaviour | None = None,
+    **more: Any,
 ) -> Dispatch:
-    """A session of its own on this page."""
+    """A session of its own on this page; `more` are further fields of the dispatch."""
     return Dispatch(
         job="job-1",
         session=next(_numbers),
@@ -35,8 +38,9 @@ def a_session(
         target="target",
         url=url,
         attempt=attempt,
-        behaviour=Behaviour(dwell=DurationRange(dwell, dwell), scroll=scroll),
+        behaviour=behaviour or Behaviour(dwell=DurationRange(dwell, dwell), scroll=scroll),
         limits=Limits(session=Duration(session_limit), navigation=Duration(navigation_limit)),
+        **more,
     )
 
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 _IMAGE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -27,7 +28,7 @@ _PAGES = {
     "/hang": "<h1>Hangs</h1><script>setTimeout(()=>{while(true);},50)</script>",
     "/hang-at-once": "<h1>Hangs</h1><script>while(true);</script>",
     "/moves-on": "<script>location.replace('/?moved')</script>",
-    "/moves-late": "<h1>Moves</h1><script>setTimeout(()=>location.replace('/?moved'),150)</script>",
+    "/moves-late": "<h1>Moves</h1><script>setTimeout(()=>location.replace('/?moved'),60)</script>",
     "/shift": (
         "<h1>Shifts</h1><div id=d></div><p>moved text</p>"
         "<script>setTimeout(()=>{d.style.height='200px'},30)</script>"
@@ -55,13 +56,16 @@ _PICTURE = (
 
 class Site:
     """`hits` counts requests by path, `requests` holds `(path, user agent)` in the order of arrival. `asked`
-    tells when a path is asked for, `release` answers those that wait at `/held`."""
+    tells when a path is asked for, `release` answers those that wait at `/held`. `pages` are a test's own:
+    documents by path. `queries` holds the last query of each path."""
 
     def __init__(self) -> None:
         self.url = ""
         self.hits: Counter[str] = Counter()
         self.requests: list[tuple[str, str]] = []
         self.release = asyncio.Event()
+        self.pages: dict[str, str] = {}
+        self.queries: dict[str, str] = {}
         self._asked: dict[str, asyncio.Event] = {}
 
     async def asked(self, path: str, times: int = 1, deadline: float = 10.0) -> None:
@@ -83,13 +87,16 @@ class Site:
             writer.close()
 
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> bool:
-        path = head.split(" ", 2)[1].split("?")[0]
+        path, _, query = head.split(" ", 2)[1].partition("?")
+        self.queries[path] = unquote(query)
         agent = re.search(r"(?im)^user-agent: (.*?)\r?$", head)
         self.hits[path] += 1
         self.requests.append((path, agent[1] if agent else ""))
         if path in self._asked:
             self._asked[path].set()
         match path:
+            case own if own in self.pages:
+                _send(writer, 200, "text/html", f"<!doctype html><title>T</title>{self.pages[own]}".encode())
             case "/never":
                 await asyncio.Event().wait()
             case "/held":

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_config import codec, document
+from broker_config.behaviour import Behaviour
 from broker_config.duration import Duration
 from broker_config.duration_range import DurationRange
 from broker_config.errors import Problem, SpecError
 from broker_config.job_spec import (
-    Behaviour,
     JobSpec,
     Limits,
     SharedSessions,

@@ -147,3 +147,18 @@ def test_rates_are_exact_at_their_limit(ran: int, data: st.DataObject) -> None:
                 threshold = parse(f"{name} {operator} {int(percent)}%")
                 assert threshold.holds(n / ran) is expected
                 assert holds([threshold], fold) == {threshold.text: expected}
+
+
+def test_a_job_in_which_only_the_infrastructure_failed_is_an_error() -> None:
+    from broker_config.messages import ErrorInfo, SessionRecord
+
+    plan = Plan("j", read_spec({"targets": [{"url": "http://127.0.0.1/"}], "sessions": 2}))
+    for infrastructure, verdict in ((True, "error"), (False, "passed")):
+        fold = Fold(plan)
+        for n in (1, 2):
+            error = ErrorInfo(kind="x", infrastructure=infrastructure)
+            record = SessionRecord(
+                job="j", session=n, attempt=1, status="failed", runner="r", error=error, ended_at=1.0
+            )
+            fold.apply(n, record)
+        assert judge([], fold, cancelled=False).verdict == verdict

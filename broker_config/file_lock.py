@@ -1,4 +1,4 @@
-"""A lock on an open file that the kernel lets go when the process ends."""
+"""A lock on an open file that the kernel lets go when the process ends, however that ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if sys.platform == "win32":
     import msvcrt
 
     def try_lock(fd: int) -> bool:
-        """True if the lock is ours now."""
+        """True if the lock is ours now. The content of the file stays readable for others."""
         try:
-            os.lseek(fd, 0, os.SEEK_SET)
+            os.lseek(fd, 1 << 20, os.SEEK_SET)
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
@@ -21,7 +21,7 @@ else:
     import fcntl
 
     def try_lock(fd: int) -> bool:
-        """True if the lock is ours now."""
+        """True if the lock is ours now. The content of the file stays readable for others."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

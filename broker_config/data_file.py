@@ -1,0 +1,126 @@
+"""Rows of data from a file, where a job is submitted."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from .data import MAX_ROWS, Cell, Row
+from .errors import Problem, SpecError
+
+_MAX_BYTES = 8 << 20
+_DELIMITERS = (",", ";", "\t")
+
+
+def with_rows(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A job's document with the rows of `data.file` in its place; as it is where there is no file.
+
+    A relative path is looked for in `folder`: that of the document. Raises `SpecError`.
+    """
+    data = document.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("file"), str):
+        return document
+    rest = {k: v for k, v in data.items() if k != "file"}
+    if rest.get("rows"):
+        raise SpecError([Problem("data", "has both file and rows; give one")])
+    return document | {"data": rest | {"rows": read_rows(folder / data["file"])}}
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV, JSON or XLSX file; CSV and XLSX have the names of the columns in their first line.
+
+    Raises `SpecError` that names the file and the line.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise _wrong(path, "", f"it is larger than {_MAX_BYTES >> 20} MiB")
+        match path.suffix.lower():
+            case ".csv":
+                rows = _csv(path)
+            case ".json":
+                rows = _json(path)
+            case ".xlsx":
+                rows = _xlsx(path)
+            case suffix:
+                raise _wrong(path, "", f"{suffix or 'no ending'} is no known kind; use .csv, .json or .xlsx")
+    except UnicodeDecodeError:
+        raise _wrong(path, "", "it is not UTF-8 text") from None
+    except OSError as e:
+        raise _wrong(path, "", e.strerror or str(e)) from None
+    if not rows:
+        raise _wrong(path, "", "it holds no rows")
+    if len(rows) > MAX_ROWS:
+        raise _wrong(path, "", f"it holds {len(rows)} rows; at most {MAX_ROWS} are allowed")
+    return rows
+
+
+def _csv(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline()
+        file.seek(0)
+        reader = csv.reader(file, delimiter=max(_DELIMITERS, key=first.count), strict=True)
+        try:
+            lines = [(reader.line_num, line) for line in reader]
+        except csv.Error as e:
+            raise _wrong(path, f"line {reader.line_num}", str(e)) from None
+    return _table(path, [(n, list[Cell](line)) for n, line in lines])
+
+
+def _json(path: Path) -> list[Row]:
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as e:
+        raise _wrong(path, f"line {e.lineno}, column {e.colno}", e.msg) from None
+    except RecursionError:
+        raise _wrong(path, "", "it is nested too deeply") from None
+    if not isinstance(rows, list):
+        raise _wrong(path, "", "it is not a list of objects")
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise _wrong(path, f"row {i + 1}", "it is not an object with fields")
+        for column, value in row.items():
+            if not isinstance(value, str | int | float | bool | None):
+                raise _wrong(path, f"row {i + 1}", f"{column!r} is not a single value")
+    return rows
+
+
+def _xlsx(path: Path) -> list[Row]:
+    try:
+        calamine = importlib.import_module("python_calamine")
+    except ImportError:
+        raise _wrong(
+            path, "", "reading XLSX needs the package python-calamine; install it, or save it as CSV"
+        ) from None
+    try:
+        lines = calamine.CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+    except Exception as e:  # the library's errors have no common type
+        raise _wrong(path, "", f"it is not a readable workbook: {e}") from None
+    return _table(path, [(n, [_cell(c) for c in line]) for n, line in enumerate(lines, 1)])
+
+
+def _cell(value: Any) -> Cell:
+    # A workbook's numbers are all floats: 7.0 was written as 7.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _table(path: Path, lines: list[tuple[int, list[Cell]]]) -> list[Row]:
+    lines = [(n, line) for n, line in lines if any(c not in ("", None) for c in line)]
+    if not lines:
+        return []
+    (number, head), body = lines[0], lines[1:]
+    columns = [str(c if c is not None else "").strip() for c in head]
+    if "" in columns or len(set(columns)) < len(columns):
+        raise _wrong(path, f"line {number}", "names of columns are empty or stand there twice")
+    for number, line in body:
+        if len(line) != len(columns):
+            raise _wrong(path, f"line {number}", f"has {len(line)} values for {len(columns)} columns")
+    return [dict(zip(columns, line, strict=True)) for _, line in body]
+
+
+def _wrong(path: Path, where: str, what: str) -> SpecError:
+    return SpecError([Problem(where, what)], str(path))
