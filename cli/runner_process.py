@@ -31,6 +31,7 @@ async def run(settings: Settings) -> int:
         pool=settings.pool or None,
         browsers=settings.browsers,
         grace_s=settings.grace,
+        adaptive=settings.slots == 0,
     )
     if settings.browsers or not installed():
         await installer.ensure(settings.browsers or ["chromium"], log.info)

@@ -333,7 +333,7 @@ class Runner:
             and bool(self._subjects)
             and self.link.up.is_set()
             and not self.outbox.full
-            and may_start(n, len(self.running), self._saturation.saturated)
+            and may_start(n, len(self.running), self.config.adaptive and self._saturation.saturated)
         )
 
     def _slot_shut(self, n: int) -> None:

@@ -32,8 +32,11 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 5.0
     #: How long results are still tried to be published at the end.
     flush_s: float = 5.0
-    #: CPU use of the machine (0 to 1) from which on no new session starts; above 1 turns that off.
+    #: CPU use of the machine (0 to 1) from which on sessions are marked as measured on a saturated machine.
     saturation_busy: float = 0.97
+    #: Start no new session while the machine is saturated: where the number of slots is the runner's choice,
+    #: not where the operator has fixed it.
+    adaptive: bool = True
     #: Bounds of the results that wait on disk; at them no new session starts.
     spool_max_records: int = 2_000
     spool_max_bytes: int = 16 << 20
