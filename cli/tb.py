@@ -399,7 +399,7 @@ def platforms(json: Json = False) -> None:
 
 
 def main() -> None:
-    app()
+    app(prog_name="tb")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def start(
 
 
 def main() -> None:
-    app()
+    app(prog_name="tb-runner")
 
 
 if __name__ == "__main__":
