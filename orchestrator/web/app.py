@@ -35,6 +35,16 @@ _LANDING = f"""\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>TrafficBuster</title>
+<style>
+body {{ font: 17px/1.6 system-ui, sans-serif; color: #1f2a30 }}
+body {{ max-width: 40rem; margin: 12vh auto; padding: 0 1.25rem }}
+h1 {{ font-size: 2rem; letter-spacing: -0.02em; margin: 0 0 .5rem }}
+code {{ background: #eef2f3; padding: .1em .35em; border-radius: 4px }}
+ul {{ list-style: none; padding: 0; margin: 1.5rem 0 }}
+li + li {{ border-top: 1px solid #e1e7e9 }}
+li a {{ display: block; padding: .7rem 0; color: #0b5d6b; text-decoration: none }}
+li a:hover {{ text-decoration: underline }}
+</style>
 <h1>TrafficBuster</h1>
 <p>The orchestrator runs. Its frontend is not part of this installation; use the command line
 (<code>tb --help</code>) or the API:</p>
