@@ -269,7 +269,7 @@ class Runner:
             changed=self._gate.look,
         )
         self.talk = JobTalk(link, self.runner, clock=clock.wall)
-        self._control = Control(link, self.runner, self.running, self)
+        self._control = Control(link, self.runner, self.running, self, clock=clock.wall)
         self._heart = Heart(
             link,
             self.runner,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from nats.aio.msg import Msg
 
 from broker_config import codec
-from broker_config.errors import MessageError
-from broker_config.messages import ControlReply, JobControl, RunnerControl
-from broker_config.subjects import JOB_CONTROLS, runner_control
+from broker_config.errors import MessageError, NameRefused
+from broker_config.messages import ControlReply, JobControl, RunnerControl, quarantined
+from broker_config.subjects import JOB_CONTROLS, job_control, quarantine, runner_control
 
 from .link import Link
 from .running import Running
@@ -36,8 +37,18 @@ class Commands(Protocol):
 class Control:
     """`run` listens until cancelled."""
 
-    def __init__(self, link: Link, runner: str, running: Running, commands: Commands) -> None:
+    def __init__(
+        self,
+        link: Link,
+        runner: str,
+        running: Running,
+        commands: Commands,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
         self._link = link
+        self._runner = runner
+        self._clock = clock
         self._subject = runner_control(runner)
         self._running = running
         self._commands = commands
@@ -63,12 +74,18 @@ class Control:
         try:
             order = codec.decode(msg.data, RunnerControl)
         except MessageError as e:
+            await self._put_away(msg, e)
             reply = ControlReply(ok=False, detail=str(e))
         else:
             reply = self._obey(order)
             log.info("told to %s: %s", order.command, reply.detail or "done")
         if msg.reply:
             await self._link.send(msg.reply, codec.encode(reply))
+
+    async def _put_away(self, msg: Msg, why: Exception) -> None:
+        log.warning("an order on %s could not be used: %s", msg.subject, why)
+        kept = quarantined(msg.subject, msg.data, str(why), at=self._clock(), by=self._runner)
+        await self._link.send(quarantine("control"), codec.encode(kept))
 
     def _obey(self, order: RunnerControl) -> ControlReply:
         match order.command:
@@ -94,8 +111,10 @@ class Control:
     async def _job_order(self, msg: Msg) -> None:
         try:
             order = codec.decode(msg.data, JobControl)
-        except MessageError as e:
-            log.warning("%s: %s", msg.subject, e)
+            if msg.subject != job_control(order.job):
+                raise MessageError(f"an order about job {order.job} came on {msg.subject}")
+        except (MessageError, NameRefused) as e:
+            await self._put_away(msg, e)
             return
         if order.command != "cancel":
             return

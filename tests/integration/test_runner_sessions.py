@@ -14,7 +14,7 @@ import pytest
 from broker_config import codec
 from broker_config.embedded_server import EmbeddedServer
 from broker_config.errors import BrokerUnavailable, RegistrationRefused
-from broker_config.messages import Dispatch, ErrorInfo, PlatformOffer, Refusal
+from broker_config.messages import Dispatch, ErrorInfo, JobControl, PlatformOffer, Refusal
 from runner.service import Runner
 from runner.settings import RunnerConfig
 from tests.support.front_desk import FrontDesk, counted, front_desk
@@ -196,6 +196,30 @@ async def test_orders(desk: FrontDesk, tmp_path: Path) -> None:
         await eventually(lambda: len(desk.registrations) == 2, what="a second registration")
         answer = await desk.nc.request("runner.control.r1", b"{}", timeout=2)
         assert b'"ok":false' in answer.data
+
+
+async def test_orders_that_are_none_are_kept_and_change_nothing(desk: FrontDesk, tmp_path: Path) -> None:
+    stub = StubExecutor(lambda d: None)
+    async with running(desk, stub, tmp_path, slots=1):
+        await desk.dispatch(1)
+        await eventually(lambda: stub.active == 1)
+        cancel = codec.encode(JobControl(job="job1", command="cancel"))
+        for subject, data in (
+            ("job.control.job1", b"nonsense"),
+            ("job.control.job1", b'{"job": "job1", "command": "explode"}'),
+            ("job.control.another", cancel),
+            ("runner.control.r1", b"\xff\xfe"),
+        ):
+            await desk.nc.publish(subject, data)
+
+        async def kept() -> bool:
+            info = await desk.js.stream_info("QUARANTINE", subjects_filter="quarantine.control")
+            return (info.state.subjects or {}).get("quarantine.control") == 4
+
+        await eventually(kept, what="four messages in quarantine.control")
+        assert stub.active == 1
+        await desk.cancel()
+        await desk.all_done(1)
 
 
 async def test_registration_waits_where_that_can_help(desk: FrontDesk, tmp_path: Path) -> None:
