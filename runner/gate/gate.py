@@ -1,0 +1,125 @@
+"""The egress gate: a forward proxy on loopback, through which all traffic of a runner's browsers goes.
+
+    async with Gate(on_event=tell) as gate:
+        async with gate.session(policy, pool) as lease:
+            context = await browser.new_context(proxy={"server": lease.proxy_url, "bypass": "<-loopback>"})
+            ...
+        lease.report()
+
+Each session has an address of its own, so that the gate knows whose each connection is. What is between two
+sessions, such as a browser's own requests, gets the address of a session with an empty policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+
+from broker_config.origin import Origin
+from runner.core.egress_policy import EgressPolicy
+from runner.core.egress_pool import EgressPool
+from runner.core.token_bucket import TokenBucket
+
+from .event import EgressEvent, OnEvent
+from .lease import Lease
+from .limits import GateLimits
+
+log = logging.getLogger(__name__)
+
+_MAX_BUCKETS = 10_000
+
+
+def _log_event(event: EgressEvent) -> None:
+    log.warning("%s: %s %s", event.kind, event.proxy, event.reason)
+
+
+class Gate:
+    """`on_event` hears of proxies that fail and return. `tls` makes the context for `https` proxies. `clock`
+    gives seconds."""
+
+    def __init__(
+        self,
+        *,
+        limits: GateLimits | None = None,
+        on_event: OnEvent = _log_event,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = limits or GateLimits()
+        self._on_event = on_event
+        self._make_tls = tls
+        self._tls: ssl.SSLContext | None = None
+        self._clock = clock
+        self._leases: set[Lease] = set()
+        self._buckets: dict[tuple[str, Origin], TokenBucket] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        limits = self._limits
+        self._period = max(0.05, min(2.0, limits.head_time / 4, limits.idle / 4))
+
+    async def __aenter__(self) -> Gate:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all sessions' connections."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        leases, self._leases = self._leases, set()
+        for lease in leases:
+            await lease.close()
+
+    @asynccontextmanager
+    async def session(self, policy: EgressPolicy, pool: EgressPool | None = None) -> AsyncIterator[Lease]:
+        """A way out for one session, to the end of the block. `pool` None is direct."""
+        lease = Lease(
+            policy,
+            pool,
+            self._limits,
+            tls=self._tls_context,
+            on_event=self._on_event,
+            clock=self._clock,
+            wait=self._wait,
+        )
+        try:
+            await lease.open()
+            self._leases.add(lease)
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(self._period, self._check)
+            yield lease
+        finally:
+            self._leases.discard(lease)
+            await lease.close()
+
+    def _check(self) -> None:
+        self._timer = None
+        now = self._clock()
+        for lease in self._leases:
+            lease.check(now)
+        if self._leases:
+            self._timer = asyncio.get_running_loop().call_later(self._period, self._check)
+
+    def _wait(self, policy: EgressPolicy, origin: Origin) -> float:
+        assert policy.rate is not None
+        now, key = self._clock(), (policy.job, origin)
+        bucket = self._buckets.pop(key, None)
+        if bucket is None or bucket.rate != policy.rate:
+            bucket = TokenBucket(policy.rate, now)
+        self._buckets[key] = bucket  # the last used stands last
+        if len(self._buckets) > _MAX_BUCKETS:
+            del self._buckets[next(iter(self._buckets))]
+        return bucket.take(now)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._make_tls()
+        return self._tls
