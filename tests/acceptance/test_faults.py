@@ -8,5 +8,5 @@ from tests.campaigns.faults import campaign
 async def test_nothing_is_lost_or_counted_twice_whatever_dies() -> None:
     result = await campaign(seed=3, faults=20, pause=0.3)
     assert result["wrong"] == []
-    assert result["faults"] == 30
-    assert result["ok"] == result["sessions"] > 100
+    assert result["faults"] == 20
+    assert result["ok"] == result["sessions"] > 50
