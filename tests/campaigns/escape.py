@@ -148,7 +148,7 @@ class Campaign:
         elif special == "proxy-auto-configuration":
             url = f"http://127.0.0.1:{port}/proxy.pac"
             prefs |= {"network.proxy.type": 2, "network.proxy.autoconfig_url": url}
-            options["args"] += [] if firefox else [f"--proxy-pac-url={url}"]
+            options["env"] = {**os.environ, "auto_proxy": url}
         if wall is not None:
             prefs |= firefox_prefs(wall)
             if not firefox:

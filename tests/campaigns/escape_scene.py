@@ -23,6 +23,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
+from broker_config import guard
+
 SITE = "site.localhost"
 FOREIGN4, FOREIGN6 = "203.0.113.7", "2001:db8::7"
 #: In the namespace, the site's second name: the first lookup of each round leads to it, later ones abroad.
@@ -48,13 +50,15 @@ exec "$@"
 
 def enter(arguments: Sequence[str]) -> int | None:
     """Run this campaign again in a namespace of its own; its exit code, or None where there can be none."""
-    if os.environ.get(INSIDE) or not shutil.which("unshare") or not shutil.which("ip"):
+    unshare = shutil.which("unshare")
+    if os.environ.get(INSIDE) or unshare is None or shutil.which("ip") is None:
         return None
-    kind = "-nm" if os.geteuid() == 0 else "-rnm"
+    # With processes of its own too: however this ends, no browser is left behind.
+    flags = ["-nmpf", "--mount-proc", "--kill-child"] + ([] if os.geteuid() == 0 else ["-r"])
     with tempfile.TemporaryDirectory(prefix="escape-") as folder:
         resolv = Path(folder) / "resolv.conf"
         resolv.write_text("nameserver 127.0.0.1\noptions attempts:1 timeout:2\n")
-        command = ["unshare", kind, "sh", "-ec", _SET_UP, "sh", str(resolv)]
+        command = guard.command([unshare, *flags, "sh", "-ec", _SET_UP, "sh", str(resolv)])
         if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
             return None
         inner = [sys.executable, "-m", "tests.campaigns.escape", *arguments]
