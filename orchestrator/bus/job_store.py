@@ -15,7 +15,6 @@ from broker_config.errors import (
     JobNotFound,
     MessageError,
     NameRefused,
-    Problem,
     SpecError,
     StreamFull,
 )
@@ -31,8 +30,6 @@ from .jet import Jet
 
 STREAM = f"KV_{JOBS.name}"
 _ATTEMPTS = 20
-#: A job is one message of the broker, which takes 1 MiB.
-MAX_DOCUMENT_BYTES = 900_000
 #: Room that must be left in a stream before a job is taken on, bytes a session.
 _BYTES_PER_RECORD = 1_200
 
@@ -85,12 +82,8 @@ class JobStore:
             retry_of=retry_of,
             after_seq=await self._jet.last_seq(PROGRESS.name),
         )
-        document = codec.encode(job)
-        if len(document) > MAX_DOCUMENT_BYTES:
-            what = f"the job is {len(document)} bytes as a document; at most {MAX_DOCUMENT_BYTES} are allowed"
-            raise SpecError([Problem("", f"{what}; split it into several jobs")])
         try:
-            await self._jet.publish(subject(job_key(id)), document, expected_last=0)
+            await self._jet.publish(subject(job_key(id)), codec.encode(job), expected_last=0)
         except Conflict:
             return await self.get(id), False
         return job, True
