@@ -10,21 +10,25 @@ import msgspec
 from msgspec import Meta
 
 from . import codec, document
+from .artifacts import Artifacts
 from .behaviour import Behaviour
 from .data import Data
 from .device import Device, as_devices
 from .duration import Duration
+from .egress import Egress, ThirdParty, egress_problems, pattern_problems
 from .errors import NameRefused, Problem, SpecError
 from .journey import Journey
 from .journey_problems import data_problems, device_problems, journey_problems, step_problem
+from .load import Load, SharedSessions
 from .origin import Origin
 from .platform import PLATFORMS, parse_platform
+from .script import Script
 from .subjects import token
+from .threshold import ThresholdRule
 from .threshold import parse as parse_threshold
 
 MAX_SESSIONS = 1_000_000
 MAX_TARGETS = 10_000
-MAX_VUS = 10_000
 #: Of the document as it is stored; the broker takes messages of 1 MiB.
 MAX_SPEC_BYTES = 900_000
 
@@ -54,14 +58,8 @@ class Limits(_Part, frozen=True):
 
     session: Duration = msgspec.field(default_factory=lambda: Duration(120))
     navigation: Duration = msgspec.field(default_factory=lambda: Duration(30))
-
-
-class SharedSessions(_Part, frozen=True, tag_field="executor", tag="shared-sessions"):
-    """`vus` virtual users share the sessions: each takes the next one as soon as it is free."""
-
-    vus: Annotated[int, Meta(ge=1, le=MAX_VUS)] = 1
-    #: The job is cancelled when it takes longer.
-    max_duration: Duration | None = None
+    #: Requests a second to any one origin, by all sessions of the job together, wherever they run.
+    rate: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
 class JobSpec(_Part, frozen=True):
@@ -71,19 +69,29 @@ class JobSpec(_Part, frozen=True):
     name: Name = "job"
     #: Sessions in all. May be left out where every target has its own number.
     sessions: Annotated[int, Meta(ge=1, le=MAX_SESSIONS)] | None = None
-    load: SharedSessions = msgspec.field(default_factory=SharedSessions)
+    load: Load = msgspec.field(default_factory=SharedSessions)
     #: Platforms, as a list (equal shares) or with weights: `{linux-chromium: 3, linux-firefox: 1}`.
     platforms: list[str] | dict[str, float] = msgspec.field(default_factory=lambda: ["linux-chromium"])
+    #: What to take where no runner for a platform is online, first choice first:
+    #: `{windows-msedge: [windows-chrome, linux-chromium]}`.
+    fallback: dict[str, list[str]] = {}
     behaviour: Behaviour = msgspec.field(default_factory=Behaviour)
     #: Steps that each session takes, instead of reading as `behaviour` says.
     journey: Journey | None = None
+    #: A journey in Python; only for runners that allow scripts.
+    script: Script | None = None
     #: Rows of values for the journey's variables.
     data: Data | None = None
     #: Device profiles: a list of names or profiles, or names with weights. Without them: the browser's own.
     devices: list[str | Device] | dict[str, float] = []
     limits: Limits = msgspec.field(default_factory=Limits)
+    #: Origins beside those of the targets that sessions may open as pages, such as a login host.
+    origins: Annotated[list[Annotated[str, Meta(max_length=300)]], Meta(max_length=200)] = []
+    third_party: ThirdParty = "block"
+    egress: Egress = msgspec.field(default_factory=Egress)
+    artifacts: Artifacts = msgspec.field(default_factory=Artifacts)
     #: Expressions such as `load.p95 < 2500ms` or `error_rate < 1%`; one that does not hold fails the job.
-    thresholds: list[Annotated[str, Meta(max_length=200)]] = []
+    thresholds: list[Annotated[str, Meta(max_length=200)] | ThresholdRule] = []
     #: 0 (last) to 9 (first): the job's share of the fleet beside other jobs.
     priority: Annotated[int, Meta(ge=0, le=9)] = 4
     #: How often a session is tried again after a fault of runner, browser or egress.
@@ -102,6 +110,16 @@ class JobSpec(_Part, frozen=True):
         return sum(t.sessions or 0 for t in self.targets)
 
     @property
+    def rules(self) -> list[ThresholdRule]:
+        """The thresholds, all in their long form."""
+        return [t if isinstance(t, ThresholdRule) else ThresholdRule(threshold=t) for t in self.thresholds]
+
+    @property
+    def expressions(self) -> list[str]:
+        """The thresholds' expressions."""
+        return [r.threshold for r in self.rules]
+
+    @property
     def platform_weights(self) -> dict[str, float]:
         if isinstance(self.platforms, dict):
             return dict(self.platforms)
@@ -117,6 +135,9 @@ def read_spec(raw: Any, source: str = "") -> JobSpec:
     Raises `SpecError` that names every problem found: field, value and what is allowed. `source` (a file
     name) stands in front of the message.
     """
+    load = raw.get("load") if isinstance(raw, dict) else None
+    if isinstance(load, dict) and "executor" not in load:
+        raw = raw | {"load": {"executor": "shared-sessions", **load}}
     spec = document.read(raw, JobSpec, source)
     problems = list(_problems(spec))
     if problems:
@@ -175,6 +196,13 @@ def _problems(spec: JobSpec) -> Iterator[Problem]:
         yield Problem("limits", "a limit of 0 is not allowed")
     if spec.limits.session > 86_400:
         yield Problem("limits.session", f"{spec.limits.session} is too long; at most 24h")
+    yield from egress_problems(spec.egress)
+    yield from pattern_problems(spec.third_party)
+    for i, text in enumerate(spec.origins):
+        try:
+            Origin.of(text)
+        except ValueError as e:
+            yield Problem(f"origins[{i}]", str(e))
     yield from _behaviour_problems(spec)
     yield from device_problems(as_devices(spec.devices), mapping=isinstance(spec.devices, dict))
     if spec.data is not None:
@@ -186,7 +214,7 @@ def _problems(spec: JobSpec) -> Iterator[Problem]:
             token(spec.pool, "pool")
         except NameRefused as e:
             yield Problem("pool", str(e))
-    for i, text in enumerate(spec.thresholds):
+    for i, text in enumerate(spec.expressions):
         try:
             threshold = parse_threshold(text)
         except ValueError as e:

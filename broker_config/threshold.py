@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
+from msgspec import Meta
+
+from .duration import Duration
 
 TIMES = ("ttfb", "dcl", "load", "fcp", "lcp", "inp", "duration")
 SIZES = ("bytes",)
@@ -41,6 +44,19 @@ _EXPRESSION = re.compile(
         \s*(?P<op><=|>=|==|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z%]*)\s*""",
     re.VERBOSE,
 )
+
+
+class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A threshold of a spec that can end its job early."""
+
+    threshold: Annotated[str, Meta(max_length=200)]
+    #: End the job as soon as the threshold does not hold.
+    abort_on_fail: bool = False
+    #: Not before the job has run for so long, s.
+    delay: Duration = msgspec.field(default_factory=lambda: Duration(0))
+    #: Look at the sessions that ended within the last so many seconds only; None: at all. The verdict at the
+    #: end is always of all.
+    window: Duration | None = None
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True):

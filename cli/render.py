@@ -13,6 +13,7 @@ from rich.text import Text
 
 from broker_config.api import AuditView, JobRow, JobView, PlatformView, RunnerView, SessionRow
 from broker_config.job import Job
+from broker_config.load import peak
 from broker_config.messages import GroupSummary, JobProgress, Summary
 
 _STATE = {
@@ -238,7 +239,7 @@ def job(view: JobView) -> RenderableType:
         ("submitted", clock_time(j.submitted_at)),
         ("started", clock_time(j.started_at)),
         ("ended", clock_time(j.ended_at)),
-        ("vus", str(j.spec.load.vus)),
+        ("vus", str(peak(j.spec.load))),
         ("priority", str(j.spec.priority)),
         ("seed", str(j.spec.seed)),
         ("waiting for", ", ".join(j.waiting_for) or "–"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from broker_config.artifacts import Artifacts
 from broker_config.behaviour import Behaviour
 from broker_config.data import Row
 from broker_config.device import Device
+from broker_config.egress import Egress, ThirdParty
 from broker_config.job_spec import Limits
 from broker_config.journey import Journey
+from broker_config.script import Script
 
 from .registration import own_protocol
 
@@ -41,9 +44,19 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Steps to take, instead of reading as `behaviour` says; `variables` holds the values of its row of data.
     journey: Journey | None = None
     variables: Row = {}
-    #: Origins beside that of `url` to which a `goto` may lead.
+    #: Origins beside that of `url` whose pages the session may open.
     origins: list[str] = []
     device: Device | None = None
+    #: When to start, s since 1970, and how much later at most: then it is dropped. None: at once.
+    start_at: float | None = None
+    late_limit: float = 0.0
+    #: How this session's traffic leaves; proxies stand in the bucket `proxies`, never here. None: direct.
+    egress: Egress | None = None
+    third_party: ThirdParty = "block"
+    #: Its share of the job's rate ceiling: requests a second to one origin.
+    rate: float | None = None
+    artifacts: Artifacts | None = None
+    script: Script | None = None
 
     @property
     def message_id(self) -> str:

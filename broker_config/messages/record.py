@@ -11,6 +11,8 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from broker_config.artifacts import ArtifactInfo
+
 from .registration import own_protocol
 
 #: `dropped`: its start time passed before anyone could run it (open-model loads).
@@ -95,6 +97,16 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     pages: list[PageMeasures] = []
     #: Steps of the journey that were taken, in order.
     steps: list[StepRecord] = []
+    #: How much after its time an open-model session started, ms.
+    start_error_ms: Measure | None = None
+    #: Proxies that its traffic went through, without credentials, in order; `direct` stands for none.
+    upstreams: list[str] = []
+    #: Requests that the egress gate refused, and those to third parties, by origin.
+    refused: dict[str, Whole] = {}
+    third_parties: dict[str, Whole] = {}
+    artifacts: list[ArtifactInfo] = []
+    #: Artifacts that were taken and not kept, because the job's bounds were reached.
+    artifacts_left_out: Whole = 0
 
 
 class ConductorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

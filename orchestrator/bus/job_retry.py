@@ -66,6 +66,6 @@ def retry_spec(job: Job, sessions: list[int]) -> JobSpec:
         sessions=None,
         platforms={p: float(n) for p, n in platforms.items()},
         # Thresholds of groups that the new job does not have cannot be measured.
-        thresholds=[t for t in job.spec.thresholds if "{" not in t],
+        thresholds=[t for t in job.spec.expressions if "{" not in t],
         seed=None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from broker_config.errors import Conflict
+from broker_config.load import SharedSessions
 from orchestrator.core import job_machine, verdict
 from orchestrator.core.job_run import UNCLAIMED_AFTER, JobRun
 from orchestrator.core.progress import counts
@@ -45,7 +46,7 @@ class JobSteward:
     async def _steer(self, run: JobRun, now: float) -> None:
         """Bring the job's state to where its owner and its records want it."""
         job = run.job
-        limit = job.spec.load.max_duration
+        limit = job.spec.load.max_duration if isinstance(job.spec.load, SharedSessions) else None
         if limit and job.desired == "run" and job.started_at and now - job.started_at > limit:
             await self._jobs.change(run, desired="cancel", reason=f"took longer than max_duration ({limit})")
             await self._jobs.store.announce(job.id, "cancel")

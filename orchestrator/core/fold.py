@@ -54,7 +54,7 @@ class Fold:
         self.plan = plan
         cp = checkpoint or Checkpoint(job=plan.job)
         #: Targets that a threshold names have a cell of their own, however many targets there are.
-        self._judged = {t.value for t in map(parse_threshold, plan.spec.thresholds) if t.group == "target"}
+        self._judged = {t.value for t in map(parse_threshold, plan.spec.expressions) if t.group == "target"}
         self.seq = cp.seq
         self.done = Bitmap(plan.size, cp.done)
         self.total = cp.total

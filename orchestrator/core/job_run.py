@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from broker_config.job import Checkpoint, Job
+from broker_config.load import peak
 from broker_config.messages import ConductorRecord, Dispatch, JobProgress, SessionRecord
 from broker_config.threshold import Threshold
 from broker_config.threshold import parse as parse_threshold
@@ -71,7 +72,7 @@ class JobRun:
         if checkpoint is None:
             self.fold.seq = job.after_seq
         self.progress_seq = checkpoint.progress_seq if checkpoint else 0
-        self.thresholds: list[Threshold] = [parse_threshold(t) for t in job.spec.thresholds]
+        self.thresholds: list[Threshold] = [parse_threshold(t) for t in job.spec.expressions]
         self.rate = Rate()
         self.in_flight: dict[int, InFlight] = {}
         #: Sessions in flight by lane: what counts against the lane's window.
@@ -99,7 +100,7 @@ class JobRun:
     def room(self) -> int:
         if self.job.desired != "run" or self.job.state == "finished":
             return 0
-        return max(0, self.job.spec.load.vus - len(self.in_flight))
+        return max(0, peak(self.job.spec.load) - len(self.in_flight))
 
     def waiting(self, lane: str) -> int:
         queue = self._waiting.get(lane)

@@ -15,11 +15,11 @@ from broker_config.errors import Problem, SpecError
 from broker_config.job_spec import (
     JobSpec,
     Limits,
-    SharedSessions,
     Target,
     json_schema,
     read_spec,
 )
+from broker_config.load import SharedSessions
 from broker_config.platform import PLATFORMS
 
 URL = "http://shop.test/"
@@ -106,7 +106,7 @@ def test_a_full_document_is_read() -> None:
         (
             doc(load={"vuss": 5}),
             "load.vuss",
-            "there is no such field, did you mean vus? Allowed: executor, vus",
+            "there is no such field, did you mean vus? Allowed: executor, start_delay",
         ),
         (doc(platforms=[]), "platforms", "is empty; allowed are linux-chromium"),
         (doc(platforms=["linux-opera"]), "platforms", "'linux-opera' is not a platform; use <os>-<browser>"),

@@ -210,7 +210,7 @@ def _check_progress(progress: JobProgress, job: Job, tally: Tally, findings: Fin
                 elif claimed is not None:
                     check_quantile(claimed, own, q, f"{where}: load at {q:g}", findings)
     _check_errors(progress.errors, tally, findings)
-    for text in job.spec.thresholds:
+    for text in job.spec.expressions:
         own_answer = holds(text, tally)
         if text not in progress.thresholds:
             findings.add("thresholds", f"the progress does not say whether {text} holds")

@@ -38,7 +38,7 @@ def check_verdict(job: Job, tally: Tally, findings: Findings) -> None:
             findings.add("verdict", f"the job is {job.state} and has the verdict {job.verdict} already")
         return
     total = tally.total.by_status
-    answers = {text: holds(text, tally) for text in job.spec.thresholds}
+    answers = {text: holds(text, tally) for text in job.spec.expressions}
     broken = [text for text, answer in answers.items() if answer in (False, None)]
     right: Verdict
     if job.desired == "cancel":

@@ -94,7 +94,7 @@ class Tally:
 
     def _is_judged(self, label: str) -> bool:
         """A threshold names the target, so it has a group of its own."""
-        return any(f"target={label}" in t.replace(" ", "") for t in self.plan.spec.thresholds)
+        return any(f"target={label}" in t.replace(" ", "") for t in self.plan.spec.expressions)
 
     def groups(self, session: int) -> tuple[Group, Group, Group]:
         index = self.plan.target(session)
