@@ -208,7 +208,7 @@ def _problems(spec: JobSpec) -> Iterator[Problem]:
     if spec.data is not None:
         yield from data_problems(spec.data, spec.total_sessions)
     if spec.journey is not None:
-        yield from journey_problems(spec.journey, spec.data, [t.url for t in spec.targets])
+        yield from journey_problems(spec.journey, spec.data, [t.url for t in spec.targets], spec.origins)
     if spec.pool is not None:
         try:
             token(spec.pool, "pool")

@@ -18,10 +18,12 @@ from .origin import Origin
 MAX_ORIGINS = 50
 
 
-def journey_problems(journey: Journey, data: Data | None, urls: Sequence[str]) -> Iterator[Problem]:
-    """`urls` are those of the targets."""
+def journey_problems(
+    journey: Journey, data: Data | None, urls: Sequence[str], listed: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """`urls` are those of the targets; `listed` are the other origins that the job may open."""
     origins = set()
-    for url in urls:
+    for url in (*urls, *listed):
         try:
             origins.add(Origin.of(url))
         except ValueError:
@@ -69,7 +71,8 @@ def _action_problems(step: Step, where: str, origins: set[Origin]) -> Iterator[P
         else:
             if origins and origin not in origins:
                 allowed = ", ".join(map(str, sorted(origins)[:10]))
-                yield Problem(at, f"{origin} is not an origin of the targets; allowed: {allowed}")
+                said = f"{origin} is not an origin of the targets or of origins; allowed: {allowed}"
+                yield Problem(at, said)
     if not isinstance(argument, Locator):
         return
     if len(argument.kinds) > 1:

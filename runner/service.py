@@ -34,6 +34,7 @@ from .work.lease_keeper import LeaseKeeper
 from .work.link import Link, linked
 from .work.machine import Machine, Usage
 from .work.outbox import Outbox
+from .work.pools import Pools
 from .work.pull import Pull
 from .work.registration import Registration
 from .work.running import Running
@@ -90,6 +91,7 @@ class Runner:
         )
         self.state: RunnerState = "online"
         self.faults = Faults()
+        self.pools = Pools()
         #: True once an orchestrator has accepted it.
         self.registered = asyncio.Event()
         self._subjects: list[str] = []

@@ -12,17 +12,20 @@ ANY = "*"
 
 
 def problems(spec: JobSpec, allowed: Collection[str]) -> list[Problem]:
-    """One problem for each target whose origin is not allowed. `allowed` holds origins or `*`."""
+    """One problem for each target and each other origin to open that is not allowed. `allowed` holds
+    origins or `*`."""
     if ANY in allowed:
         return []
     origins = {Origin.of(a) for a in allowed}
     out = []
-    for i, target in enumerate(spec.targets):
-        origin = Origin.of(target.url)
+    asked = [(f"targets[{i}].url", t.url) for i, t in enumerate(spec.targets)]
+    asked += [(f"origins[{i}]", text) for i, text in enumerate(spec.origins)]
+    for where, url in asked:
+        origin = Origin.of(url)
         if not origin.is_loopback and origin not in origins:
             out.append(
                 Problem(
-                    f"targets[{i}].url",
+                    where,
                     f"{origin} is not an allowed origin; the operator can add it to allowed_origins "
                     "in the orchestrator's settings",
                 )

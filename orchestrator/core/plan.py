@@ -13,12 +13,15 @@ from array import array
 from collections.abc import Iterator
 
 from broker_config.device import Device, as_devices
+from broker_config.egress import Egress
 from broker_config.job_spec import JobSpec
-from broker_config.journey_problems import wanders
+from broker_config.journey_problems import MAX_ORIGINS
 from broker_config.messages import Dispatch
 from broker_config.origin import Origin
 
 from .shares import split
+
+_DIRECT = Egress()
 
 
 class Plan:
@@ -61,8 +64,10 @@ class Plan:
                 position = _drawn(f"{self.spec.seed or 0}.{session}.row")
         return position % len(data.rows)
 
-    def dispatch(self, session: int, *, attempt: int = 1, generation: int = 0) -> Dispatch:
-        """The message that sends the session to a runner."""
+    def dispatch(
+        self, session: int, *, attempt: int = 1, generation: int = 0, rate: float | None = None
+    ) -> Dispatch:
+        """The message that sends the session to a runner. `rate` is its share of the job's rate ceiling."""
         spec = self.spec
         target = spec.targets[self.target(session)]
         row = self.row(session)
@@ -83,6 +88,11 @@ class Plan:
             variables=spec.data.variables(row) if spec.data and row is not None else {},
             origins=[o for o in self._origins if not _is_of(o, target.url)],
             device=self.device(session),
+            egress=spec.egress if spec.egress != _DIRECT else None,
+            third_party=spec.third_party,
+            rate=rate,
+            artifacts=spec.artifacts if spec.artifacts.keep else None,
+            script=spec.script,
         )
 
     def planned_by_target(self) -> dict[str, int]:
@@ -141,10 +151,11 @@ def _drawn(what: str) -> int:
 
 
 def _origins(spec: JobSpec) -> list[str]:
-    """Origins of the job's targets, where its journey may go from one to another."""
-    if spec.journey is None or not wanders(spec.journey):
-        return []
-    return sorted({str(Origin.of(t.url)) for t in spec.targets})
+    """Origins that every session may open: those that the job lists, and those of its targets, where they are
+    few enough to travel with each session."""
+    listed = {str(Origin.of(o)) for o in spec.origins}
+    targets = {str(Origin.of(t.url)) for t in spec.targets}
+    return sorted(listed | targets if len(targets) <= MAX_ORIGINS else listed)
 
 
 def _is_of(origin: str, url: str) -> bool:

@@ -15,6 +15,7 @@ from broker_config.errors import BrowserError, BrowserNotStarted
 from broker_config.messages import Dispatch, ErrorInfo, PlatformOffer
 from broker_config.platform import this_system
 from runner.core.behaviour import plan_behaviour
+from runner.core.egress_pool import EgressPool
 from runner.core.failure import classify, tidy
 from runner.core.identity import marked, of_session
 from runner.core.journey_plan import plan_journey
@@ -85,15 +86,15 @@ class BrowserExecutor:
             await self.close()
             raise
 
-    async def run(self, dispatch: Dispatch, say: Say) -> Outcome:
+    async def run(self, dispatch: Dispatch, say: Say, pool: EgressPool | None = None) -> Outcome:
         """Run one session; see `Executor.run`."""
-        pool = self._pools.get(dispatch.platform)
-        if pool is None:
+        browsers = self._pools.get(dispatch.platform)
+        if browsers is None:
             offered = ", ".join(self._pools) or "nothing"
             return _not_run("platform_not_offered", f"asked for {dispatch.platform}; offered is {offered}")
         try:
-            async with pool.lease() as running:
-                return await self._run(running, pool, dispatch, say)
+            async with browsers.lease() as running:
+                return await self._run(running, browsers, dispatch, say)
         except BrowserNotStarted as e:
             return _not_run("browser_not_started", str(e))
 

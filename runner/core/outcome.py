@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from broker_config.artifacts import ArtifactKind
 from broker_config.messages import ErrorInfo, Measures, PageMeasures, StepRecord
 
 
@@ -14,6 +16,15 @@ class Shot(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     jpeg: bytes
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a session leaves behind, masked as the job wants it, in a file that whoever stores it
+    removes. `name` is a file name such as `failure.jpg`."""
+
+    name: str
+    kind: ArtifactKind
+    path: Path
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +38,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     pages: list[PageMeasures] = []
     steps: list[StepRecord] = []
     shots: list[Shot] = []
+    artifacts: list[Artifact] = []
+    #: Proxies that its traffic went through, without credentials; `direct` stands for none.
+    upstreams: list[str] = []
+    #: Requests that the egress gate refused, and those to third parties, by origin.
+    refused: dict[str, int] = {}
+    third_parties: dict[str, int] = {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from broker_config.messages import Dispatch, PlatformOffer
+from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
 
 #: Called with an event name (`step`, `line`) and a text, as things happen in a session.
@@ -24,8 +25,9 @@ class Executor(Protocol):
         """Find and try the browsers. Raises `BrowserError` if none can be started."""
         ...
 
-    async def run(self, dispatch: Dispatch, say: Say) -> Outcome:
-        """Run one session to its end. Never raises for what the site or the browser does: that is an outcome.
+    async def run(self, dispatch: Dispatch, say: Say, pool: EgressPool | None = None) -> Outcome:
+        """Run one session to its end, by the proxies of `pool`, direct without. Never raises for what the
+        site or the browser does: that is an outcome.
 
         Cancelling the call closes the session's context at once (bounded, browser killed if need be), then
         lets the cancellation through.

@@ -30,6 +30,7 @@ from .job_talk import JobTalk
 from .lease_keeper import Held, LeaseKeeper
 from .link import Link
 from .outbox import Outbox
+from .pools import Pools
 from .result import Result
 from .running import Run, Running
 
@@ -52,6 +53,7 @@ class Shared(Protocol):
     outbox: Outbox
     talk: JobTalk
     faults: Faults
+    pools: Pools
 
     @property
     def taking(self) -> bool:
@@ -134,7 +136,8 @@ class Slot:
         s.talk.say(dispatch, "started")
         try:
             with run:
-                outcome = await s.executor.run(dispatch, partial(self._say, dispatch))
+                pool = await s.pools.of(dispatch)
+                outcome = await s.executor.run(dispatch, partial(self._say, dispatch), pool)
         except Exception as e:
             log.exception("session %d of job %s broke the runner's own code", dispatch.session, dispatch.job)
             detail = f"{type(e).__name__}: {e}"[:300]
@@ -166,6 +169,9 @@ class Slot:
             measures=outcome.measures,
             pages=outcome.pages,
             steps=outcome.steps,
+            upstreams=outcome.upstreams,
+            refused=outcome.refused,
+            third_parties=outcome.third_parties,
         )
 
     def _say(self, dispatch: Dispatch, event: str, text: str) -> None:

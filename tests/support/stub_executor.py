@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from broker_config.messages import Dispatch, ErrorInfo, Measures, PlatformOffer
+from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
 from runner.work.executor import Say
 
@@ -48,7 +49,7 @@ class StubExecutor:
     async def start(self) -> None:
         pass
 
-    async def run(self, dispatch: Dispatch, say: Say) -> Outcome:
+    async def run(self, dispatch: Dispatch, say: Say, pool: EgressPool | None = None) -> Outcome:
         seconds = self._seconds(dispatch) if callable(self._seconds) else self._seconds
         self._note("start", dispatch)
         self.active += 1

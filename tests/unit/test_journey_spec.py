@@ -117,7 +117,7 @@ USER = {"name": "user", "rows": [{"email": "a", "age": 1}, {"email": "b"}]}
         (steps({"pause": 1, "timeout": 0}), "journey.steps[0].timeout: a time-out of 0"),
         (
             steps({"goto": "http://other.test/"}),
-            "journey.steps[0].goto: http://other.test is not an origin of the targets; allowed: http://shop.test",
+            "journey.steps[0].goto: http://other.test is not an origin of the targets or of origins; allowed: http://shop.test",
         ),
         (steps({"goto": "ftp://shop.test/"}), "journey.steps[0].goto: 'ftp://shop.test/' is not an absolute"),
         (

@@ -95,13 +95,17 @@ def test_a_dispatch_carries_its_own_row_and_no_other() -> None:
         assert d.journey == plan.spec.journey
         assert d.device is not None
         assert d.device.label == "Pixel 7"
-        assert d.origins == []
+        assert d.origins == [o for o in ("http://a.test", "http://b.test") if not d.url.startswith(o)]
 
 
-def test_a_dispatch_names_other_origins_only_where_a_journey_may_go_there() -> None:
+def test_a_dispatch_names_the_other_origins_that_the_job_may_open() -> None:
     plan = Plan("j", spec(journey={"steps": [{"goto": "http://b.test/pay"}]}))
     for session in range(1, 41):
         d = plan.dispatch(session)
         assert d.origins == (["http://b.test"] if d.url == "http://a.test/" else ["http://a.test"])
-    still = Plan("j", spec(journey={"steps": [{"goto": "/pay"}]}))
-    assert not any(still.dispatch(s).origins for s in range(1, 41))
+    listed = Plan("j", spec(origins=["http://login.test/"])).dispatch(1)
+    assert "http://login.test" in listed.origins
+    many = [{"url": f"http://t{i}.test/"} for i in range(60)]
+    assert Plan("j", spec(targets=many, origins=["http://login.test/"])).dispatch(1).origins == [
+        "http://login.test"
+    ]
