@@ -171,7 +171,7 @@ class EmbeddedServer:
                     failure = ServerNotStarted(f"{text}; the end of {self.log_file}:\n{self._last_lines()}")
                     self._on_event(str(failure))
                     raise failure
-                await asyncio.sleep(min(5.0, 0.1 * 2 ** (deaths - 1)))
+                await asyncio.sleep(min(2.0, 0.1 * 2 ** (deaths - 1)))
                 try:
                     await self._start()
                     break
