@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
-from . import guard
+from . import guard, monitor
 from .data_lock import DataLock
 from .errors import ServerNotStarted
 from .server_config import Cluster, NodeConfig, render_node
@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 #: A server that lived this long, seconds, was well: the count of deaths in a row starts again.
 STEADY = 30.0
 _LOG_BYTES = 8 << 20
+#: Seconds between looks at a running server, and the free space, bytes, at which one that met a full disk is
+#: started again.
+_LOOK_EVERY = 5.0
+_ROOM_TO_WRITE = 16 << 20
 _EXECUTABLE = "nats-server.exe" if sys.platform == "win32" else "nats-server"
 
 
@@ -162,9 +166,9 @@ class EmbeddedServer:
             process = self._process
             assert process is not None
             started = clock()
-            code = await process.wait()
+            code = await self._until_ended(process)
             deaths = 1 if clock() - started > STEADY else deaths + 1
-            self._on_event(f"nats-server ended by itself ({_how(code)}); starting it again")
+            self._on_event(f"nats-server ended ({_how(code)}); starting it again")
             while True:
                 if deaths >= self._max_deaths:
                     text = f"nats-server died {deaths} times in a row and is not started again"
@@ -180,6 +184,19 @@ class EmbeddedServer:
                     self._on_event(str(e))
             self.restarts += 1
             self._on_event(f"nats-server runs again at {self.url}")
+
+    async def _until_ended(self, process: asyncio.subprocess.Process) -> int:
+        """Its exit code. One that cannot write its streams is ended as soon as the disk has room again."""
+        ended = asyncio.create_task(process.wait())
+        try:
+            while not (await asyncio.wait({ended}, timeout=_LOOK_EVERY))[0]:
+                error = await monitor.write_error(self._monitor_port)
+                if error and shutil.disk_usage(self.data_dir).free > _ROOM_TO_WRITE:
+                    self._on_event(f"nats-server wrote no more, and the disk has room again: {error}")
+                    await self._end(process)
+            return ended.result()
+        finally:
+            ended.cancel()
 
     async def _start(self) -> None:
         assert self._binary is not None
@@ -221,7 +238,7 @@ class EmbeddedServer:
 
     async def _healthy(self, process: asyncio.subprocess.Process) -> None:
         pause = 0.02
-        while not (self._ports_known() and await _answers(self._monitor_port, "/healthz")):
+        while not (self._ports_known() and await monitor.healthy(self._monitor_port)):
             try:
                 # The pause ends at once when the server does.
                 code = await asyncio.wait_for(process.wait(), pause)
@@ -244,8 +261,10 @@ class EmbeddedServer:
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
+        if process is not None and process.returncode is None:
+            await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
         if process.stdin is not None:
             process.stdin.close()
         else:
@@ -284,21 +303,6 @@ def _apart(lock_fd: int) -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True, "pass_fds": (lock_fd,)}
-
-
-async def _answers(port: int, path: str) -> bool:
-    """True when `path` of the monitoring port answers 200."""
-    try:
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-                status = await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return b" 200 " in status
 
 
 def _how(code: int) -> str:

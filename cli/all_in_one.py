@@ -66,6 +66,7 @@ async def all_in_one(
             name=settings.name,
             replicas=settings.cluster,
             allowed_origins=settings.allowed_origins,
+            store_dir=str(data_dir),
         )
         async with Orchestrator(config) as orchestrator, asyncio.TaskGroup() as group:
             tasks: list[asyncio.Task[None]] = [group.create_task(server.watch(), name="embedded broker")]
@@ -113,4 +114,5 @@ def _arguments(settings: Settings, url: str, data_dir: Path) -> list[str]:
         out += ["--browser", browser]
     for label in settings.labels:
         out += ["--label", label]
+    out += ["--allow-scripts"] if settings.allow_scripts else []
     return [*out, "--pool", settings.pool] if settings.pool else out

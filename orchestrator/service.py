@@ -85,6 +85,7 @@ class Orchestrator:
                 new_id=lambda: job_id(time.time(), secrets.randbits(20)),
                 new_seed=lambda: rng.randrange(2**53),
                 allowed_origins=self.config.allowed_origins,
+                store_dir=self.config.store_dir,
             )
             quarantine = Quarantine(jet, self.name, clock=time.time)
             self.fleet = Fleet(jet, quarantine, clock=clock)

@@ -24,3 +24,6 @@ class OrchestratorConfig(msgspec.Struct, frozen=True, kw_only=True):
     lease: float = LEASE
     #: Origins that jobs may go to beside loopback, such as https://shop.example; `*` allows all.
     allowed_origins: list[str] = []
+    #: Where the broker on this machine keeps its streams: a job is not taken on when the disk has no room for
+    #: its records. Empty where the broker is elsewhere; its streams' bounds are all that is known then.
+    store_dir: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import Callable, Collection
 
 import msgspec
@@ -32,6 +33,8 @@ STREAM = f"KV_{JOBS.name}"
 _ATTEMPTS = 20
 #: Room that must be left in a stream before a job is taken on, bytes a session.
 _BYTES_PER_RECORD = 1_200
+#: Of the disk's free space so much is left to the jobs that run already, bytes.
+_SPARE_BYTES = 50_000_000
 
 
 def subject(key: str) -> str:
@@ -39,7 +42,8 @@ def subject(key: str) -> str:
 
 
 class JobStore:
-    """Reads and writes jobs; every write is a compare-and-set. `allowed_origins` as in the settings."""
+    """Reads and writes jobs; every write is a compare-and-set. `allowed_origins` and `store_dir` as in the
+    settings."""
 
     def __init__(
         self,
@@ -49,9 +53,11 @@ class JobStore:
         new_id: Callable[[], str],
         new_seed: Callable[[], int],
         allowed_origins: Collection[str] = (),
+        store_dir: str = "",
     ) -> None:
         self._jet = jet
         self._allowed_origins = allowed_origins
+        self._store_dir = store_dir
         self._clock = clock
         self._new_id = new_id
         self._new_seed = new_seed
@@ -115,6 +121,14 @@ class JobStore:
                 f"the records of {sessions} sessions would not fit into the stream {PROGRESS.name} "
                 f"({used} of {limit} bytes used); raise its max_bytes or wait until old records expire"
             )
+        if self._store_dir:
+            free = shutil.disk_usage(self._store_dir).free
+            if sessions * _BYTES_PER_RECORD + _SPARE_BYTES > free:
+                raise StreamFull(
+                    f"the records of {sessions} sessions would not fit on the disk of {self._store_dir} "
+                    f"({free // 1_000_000} MB free, of which {_SPARE_BYTES // 1_000_000} are spared for what "
+                    "runs); free some"
+                )
 
     async def get(self, job: str) -> Job:
         """Raises `JobNotFound`."""

@@ -74,9 +74,10 @@ class Leadership:
         try:
             sent = self._monotonic()
             entry = await self._jet.get(STREAM, SUBJECT)
-            if entry is not None and not entry.deleted:
+            if entry is not None and not entry.deleted and entry.revision != self._revision:
                 self.holder = codec.decode(entry.value, dict).get("name", "")
                 return False
+            # One's own key that outlived a broker's absence is taken again at once, not after its TTL.
             last = entry.revision if entry else 0
             ack = await self._jet.publish(SUBJECT, self._value(), expected_last=last, ttl=TTL)
         except BrokerError as e:

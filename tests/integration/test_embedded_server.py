@@ -123,7 +123,7 @@ async def test_a_killed_server_comes_back_on_its_port_with_its_data(tmp_path: Pa
         assert server.pid not in (0, pid)
         assert await get(server) == b"1"
         assert said[:2] == [
-            "nats-server ended by itself (signal 9); starting it again",
+            "nats-server ended (signal 9); starting it again",
             f"nats-server runs again at {url}",
         ]
         assert len(said) == 4

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,18 @@ async def test_a_job_whose_records_would_not_fit_is_refused_in_words(own_broker:
         assert len(await stage.records(small.id)) == 20
         runner.cancel()
         await asyncio.gather(runner, return_exceptions=True)
+
+
+async def test_a_job_that_the_disk_has_no_room_for_is_refused_in_words(
+    own_broker: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = shutil.disk_usage(tmp_path)._replace(free=50_000_000 + 100 * 1_200)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
+    async with backstage(own_broker.url) as stage:
+        stage.store._store_dir = str(tmp_path)
+        with pytest.raises(StreamFull, match=r"records of 101 sessions would not fit on the disk of "):
+            await stage.submit(101)
+        assert (await stage.submit(100)).state == "queued"
 
 
 async def test_a_full_dispatch_stream_is_waited_out(own_broker: EmbeddedServer) -> None:
