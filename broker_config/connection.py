@@ -74,7 +74,8 @@ async def connect(
     is drawn from 0.25 to 1 by default: a fleet does not come back in one instant.
 
     `on_closed` is called when the client is closed for good, also by the broker (a revoked credential): such
-    a client never comes back, and what holds it must end. Callbacks must not block.
+    a client never comes back, and what holds it must end. Callbacks must not block. Requests that are in
+    flight when the connection breaks time out at once.
 
     Raises `BrokerUnavailable` (nobody answers in time), `BrokerRefused` (credentials), `SettingsError` (the
     URL or the credentials file cannot be used).
@@ -104,6 +105,12 @@ async def connect(
             )
 
     nc = Client()
+
+    def disconnected() -> None:
+        _fail_requests(nc)
+        if on_disconnected is not None:
+            on_disconnected()
+
     try:
         async with asyncio.timeout(timeout):
             await nc.connect(
@@ -112,7 +119,7 @@ async def connect(
                 error_cb=error_cb,
                 closed_cb=_callback(on_closed),
                 reconnected_cb=_callback(on_reconnected),
-                disconnected_cb=_callback(on_disconnected),
+                disconnected_cb=_callback(disconnected),
                 connect_timeout=2,
                 max_reconnect_attempts=-1,
                 # nats-py is annotated for whole seconds but takes fractions.
@@ -184,6 +191,13 @@ async def connected(
         yield nc
     finally:
         await leave(nc)
+
+
+def _fail_requests(nc: Client) -> None:
+    """Requests in flight time out now: their answers can come no more, and nats-py would let them wait on."""
+    for answer in list(nc._resp_map.values()):
+        if not answer.done():
+            answer.set_exception(TimeoutError())
 
 
 async def _close(nc: Client) -> None:

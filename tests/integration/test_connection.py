@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nats.errors
 import pytest
 from nats.aio.msg import Msg
 
@@ -228,3 +229,14 @@ def test_credentials_are_masked(url: str, shown: str) -> None:
 
 def _kill(server: EmbeddedServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
+
+
+async def test_requests_in_flight_do_not_outlive_their_connection(own_broker: EmbeddedServer) -> None:
+    async def silent(msg: Msg) -> None:
+        os.kill(own_broker.pid, signal.SIGKILL)
+
+    async with connected(own_broker.url, name="x", on_error=lambda e: None) as nc:
+        await nc.subscribe("connection.silent", cb=silent)
+        async with asyncio.timeout(10):
+            with pytest.raises(nats.errors.TimeoutError):
+                await nc.request("connection.silent", b"", timeout=60)
