@@ -89,7 +89,9 @@ class Orchestrator:
             )
             quarantine = Quarantine(jet, self.name, clock=time.time)
             self.fleet = Fleet(jet, quarantine, clock=clock)
-            self.leadership = Leadership(jet, self.name, monotonic=time.monotonic)
+            self.leadership = Leadership(
+                jet, self.name, instance=secrets.token_hex(8), monotonic=time.monotonic
+            )
             registrar = Registrar(nc, self.fleet.roster, quarantine, lease=self.config.lease)
             conductor = Conductor(
                 jet,

@@ -30,11 +30,13 @@ class LeadershipLost(BrokerError):
 
 
 class Leadership:
-    """`hold` campaigns for ever and runs the given work while this process leads."""
+    """`hold` campaigns for ever and runs the given work while this process leads. `instance` is of this
+    process alone, whatever its name."""
 
-    def __init__(self, jet: Jet, name: str, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, jet: Jet, name: str, *, instance: str, monotonic: Callable[[], float]) -> None:
         self._jet = jet
         self._name = name
+        self._instance = instance
         self._monotonic = monotonic
         self._revision = 0
         self._confirmed = 0.0
@@ -74,10 +76,13 @@ class Leadership:
         try:
             sent = self._monotonic()
             entry = await self._jet.get(STREAM, SUBJECT)
-            if entry is not None and not entry.deleted and entry.revision != self._revision:
-                self.holder = codec.decode(entry.value, dict).get("name", "")
-                return False
-            # One's own key that outlived a broker's absence is taken again at once, not after its TTL.
+            if entry is not None and not entry.deleted:
+                said = codec.decode(entry.value, dict)
+                # One's own key that outlived a broker's absence is taken again at once, not after its TTL: a
+                # renewal that was given up may have gone out with the reconnection.
+                if said.get("instance") != self._instance:
+                    self.holder = said.get("name", "")
+                    return False
             last = entry.revision if entry else 0
             ack = await self._jet.publish(SUBJECT, self._value(), expected_last=last, ttl=TTL)
         except BrokerError as e:
@@ -116,7 +121,7 @@ class Leadership:
             log.debug("the leadership ends by its TTL: %s", e)
 
     def _value(self) -> bytes:
-        return codec.encode({"name": self._name})
+        return codec.encode({"name": self._name, "instance": self._instance})
 
 
 async def _run(lead: Callable[[int], Awaitable[None]], token: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,7 +52,7 @@ class Backstage:
         )
         self.quarantine = Quarantine(self.jet, name, clock=time.time)
         self.fleet = Fleet(self.jet, self.quarantine, clock=time.time)
-        self.leadership = Leadership(self.jet, name, monotonic=time.monotonic)
+        self.leadership = Leadership(self.jet, name, instance=secrets.token_hex(8), monotonic=time.monotonic)
         self.conductor = Conductor(
             self.jet,
             self.store,
