@@ -5,11 +5,11 @@ Part of the contract, so that the command line and other clients share the types
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from .job import Cell, Job, Timeline
+from .job import Cell, Job, StepCell, Timeline
 from .messages import (
     Counts,
     ErrorInfo,
@@ -23,6 +23,9 @@ from .messages import (
     SessionStatus,
     Verdict,
 )
+from .proxy_pool import ProxyTest
+from .report import ReportThreshold
+from .sketch import Sketch
 
 API_PREFIX = "/api/v1"
 
@@ -44,6 +47,16 @@ class JobDetail(msgspec.Struct, frozen=True, kw_only=True):
     platforms: dict[str, Cell]
     timeline: Timeline
     errors: dict[str, int]
+    #: Metrics without the sessions that ran while their machine was saturated; empty where none did.
+    calm: dict[str, Sketch] = {}
+    steps: dict[str, StepCell] = {}
+    #: Sessions that ran, by the platform that was asked for and the one that they got.
+    got: dict[str, dict[str, int]] = {}
+    thresholds: list[ReportThreshold] = []
+
+
+#: `GET /jobs/<id>/report?format=…`; `json` is a `broker_config.report.Report`.
+ReportFormat = Literal["html", "json", "junit", "csv"]
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,12 +123,35 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     saturated: bool = False
     error: ErrorInfo | None = None
     measures: Measures = msgspec.field(default_factory=Measures)
+    #: How much after its time an open-model session started, ms.
+    start_error_ms: float | None = None
+    #: Proxies that its traffic went through, in order; `direct` stands for none.
+    upstreams: list[str] = []
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
     """In the order in which they ended. `next` continues, or is None at the present end."""
 
     items: list[SessionRow]
+    next: str | None = None
+
+
+class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored artifact. Its content is at `GET /artifacts/<name>`; times are seconds since 1970."""
+
+    name: str
+    session: int
+    attempt: int
+    file: str
+    kind: str
+    bytes: int
+    expires_at: float | None = None
+
+
+class ArtifactPage(msgspec.Struct, frozen=True, kw_only=True):
+    """By session, attempt and file. `next` continues, or is None on the last page."""
+
+    items: list[ArtifactView]
     next: str | None = None
 
 
@@ -139,6 +175,8 @@ class RunnerView(msgspec.Struct, frozen=True, kw_only=True):
     saturated: bool = False
     sessions_done: int = 0
     running: list[RunningSession] = []
+    #: It runs scripts of users.
+    scripts: bool = False
 
 
 class RunnerList(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +195,83 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
 
 class PlatformList(msgspec.Struct, frozen=True, kw_only=True):
     items: list[PlatformView]
+
+
+class ProxyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A proxy of a pool, without its credentials: `credentials` says whether it has any. `tested` is its last
+    test."""
+
+    proxy: str
+    enabled: bool
+    credentials: bool
+    tested: ProxyTest | None = None
+
+
+class ProxyPoolRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `GET /proxies`. Of the enabled ones, `working` and `failing` are those whose last test
+    says so."""
+
+    name: str
+    proxies: int
+    enabled: int
+    working: int
+    failing: int
+    changed_at: float
+
+
+class ProxyPoolList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[ProxyPoolRow]
+
+
+class ProxyPoolView(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /proxies/<name>`, and the answer to a change of its proxies."""
+
+    name: str
+    changed_at: float
+    proxies: list[ProxyView]
+
+
+class ProxyLines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`PUT /proxies/<name>` (the pool is these) and `POST /proxies/<name>/lines` (these are added): TXT or
+    CSV, a proxy a line."""
+
+    lines: str
+
+
+class ProxyImport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the lines. `changed` are those that have other passwords now; `problems` names each line
+    that was not taken, and why."""
+
+    pool: ProxyPoolRow
+    added: int
+    changed: int
+    problems: list[dict[str, str]]
+
+
+class ProxySwitch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`PATCH /proxies/<name>`: enable or disable the proxies that are named as `host:port` or by their URL;
+    `all` of them."""
+
+    enabled: bool
+    proxies: list[str] = []
+    all: bool = False
+
+
+class ProxyTestOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /proxies/<name>/test`: from index `first` on, some proxies of the pool. Without `url` nobody but
+    the proxy is talked to. Without `runner` any one that is online tests."""
+
+    url: str = ""
+    runner: str = ""
+    first: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class ProxyTestReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`next` is the index to go on from, or None at the end of the pool."""
+
+    runner: str
+    items: list[ProxyView]
+    next: int | None = None
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,13 +19,14 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a session does on a page: it scrolls to the end in steps, dwells, and may follow a link.
 
     A field that is left out is as the preset has it; without a preset, a session opens one page, scrolls to
-    its end and leaves. `resolved` fills the fields in.
+    its end and leaves.
     """
 
     #: A name for a set of values, by what it tests: `reader`, `bounce`, `explorer`, `soak`.
     preset: Preset | None = None
     #: Time on each page after it has loaded; drawn evenly between min and max.
     dwell: DurationRange | None = None
+    #: Scroll to the end of each page, in steps of 50 to 90 % of the window.
     scroll: bool | None = None
     #: Rest after each scroll step.
     scroll_rest: DurationRange | None = None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 from .data import MAX_ROWS, Cell, Row
 from .errors import Problem, SpecError
+from .table import csv_lines, xlsx_lines
 
 _MAX_BYTES = 8 << 20
-_DELIMITERS = (",", ";", "\t")
 
 
 def with_rows(document: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -58,15 +56,11 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _csv(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(_DELIMITERS, key=first.count), strict=True)
-        try:
-            lines = [(reader.line_num, line) for line in reader]
-        except csv.Error as e:
-            raise _wrong(path, f"line {reader.line_num}", str(e)) from None
-    return _table(path, [(n, list[Cell](line)) for n, line in lines])
+    text = path.read_bytes().decode()
+    try:
+        return _table(path, csv_lines(text))
+    except ValueError as e:
+        raise _wrong(path, "", str(e)) from None
 
 
 def _json(path: Path) -> list[Row]:
@@ -89,23 +83,9 @@ def _json(path: Path) -> list[Row]:
 
 def _xlsx(path: Path) -> list[Row]:
     try:
-        calamine = importlib.import_module("python_calamine")
-    except ImportError:
-        raise _wrong(
-            path, "", "reading XLSX needs the package python-calamine; install it, or save it as CSV"
-        ) from None
-    try:
-        lines = calamine.CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
-    except Exception as e:  # the library's errors have no common type
-        raise _wrong(path, "", f"it is not a readable workbook: {e}") from None
-    return _table(path, [(n, [_cell(c) for c in line]) for n, line in enumerate(lines, 1)])
-
-
-def _cell(value: Any) -> Cell:
-    # A workbook's numbers are all floats: 7.0 was written as 7.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+        return _table(path, xlsx_lines(path.read_bytes()))
+    except ValueError as e:
+        raise _wrong(path, "", str(e)) from None
 
 
 def _table(path: Path, lines: list[tuple[int, list[Cell]]]) -> list[Row]:

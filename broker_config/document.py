@@ -21,6 +21,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _AT = re.compile(r" - at (?P<key>`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")
+#: Fields in which credentials may stand: their values are not repeated.
+_UNSAID = re.compile(r"(^|\.)(egress|proxies)($|[.\[])")
 
 
 def read(raw: Any, kind: type[T], source: str = "") -> T:
@@ -59,7 +61,7 @@ def _problem(text: str, raw: Any, hint: Any, where: str = "") -> Problem:
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if missing:
         return Problem(_join(at, missing[1]), f"is missing{_allowed(raw, hint, _join(path, missing[1]))}")
-    shown = _show(value)
+    shown = "the value" if _UNSAID.search(at) and isinstance(value, str | list | dict) else _show(value)
     if what.startswith(("Invalid value", "Invalid enum value")):
         return Problem(at, f"{shown} is not allowed{_allowed(raw, hint, path)}")
     # Our own types name the value themselves.

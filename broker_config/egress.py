@@ -40,9 +40,12 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: When the next proxy has its turn: with each session, after `cycle` sessions, or after `interval`. A
     #: session keeps its proxy as long as that works.
     rotation: Literal["session", "cycle", "interval"] = "session"
+    #: Sessions with one proxy, where `rotation` is `cycle`.
     cycle: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
+    #: Time with one proxy, where `rotation` is `interval`.
     interval: Duration = msgspec.field(default_factory=lambda: Duration(60))
-    #: `random` is drawn by the job's seed; each proxy has its turn once in a round.
+    #: Each proxy has its turn once in a round; `random` is another order in each round. Each runner goes
+    #: round by itself, from a place of its own.
     order: Literal["sequential", "random"] = "sequential"
     #: Origins or hosts (`*.example.com`) that are reached without a proxy.
     bypass: Annotated[list[Pattern], Meta(max_length=MAX_PATTERNS)] = []
@@ -53,6 +56,12 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_direct(self) -> bool:
         return self.pool is None and not self.proxies
+
+
+def without_credentials(egress: Egress) -> Egress:
+    """As it may be stored and shown."""
+    proxies = [str(Proxy.parse(text)) for text in egress.proxies]
+    return msgspec.structs.replace(egress, proxies=proxies)
 
 
 def dns_server(text: str) -> tuple[str, int]:
@@ -82,11 +91,16 @@ def egress_problems(egress: Egress, where: str = "egress") -> Iterator[Problem]:
             f"{where}.proxies",
             f"{len(egress.proxies)} proxies; at most {MAX_OWN_PROXIES}: make a pool of them",
         )
+    seen: dict[tuple[object, ...], int] = {}
     for i, text in enumerate(egress.proxies):
         try:
-            Proxy.parse(text)
+            proxy = Proxy.parse(text)
         except ValueError as e:
             yield Problem(f"{where}.proxies[{i}]", str(e))
+            continue
+        first = seen.setdefault((proxy.scheme, proxy.host, proxy.port, proxy.user), i)
+        if first != i:
+            yield Problem(f"{where}.proxies[{i}]", f"{proxy} stands at {where}.proxies[{first}] already")
     if egress.rotation == "interval" and egress.interval <= 0:
         yield Problem(f"{where}.interval", "an interval of 0 is not allowed")
     yield from pattern_problems(egress.bypass, f"{where}.bypass")

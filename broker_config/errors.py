@@ -16,6 +16,9 @@
     │   ├── JobNotFound
     │   └── IllegalTransition
     ├── RegistrationRefused    the orchestrator refused a runner
+    ├── ArtifactNotFound       nothing is stored under that name, or no longer
+    ├── PoolNotFound           there is no pool of proxies of that name
+    ├── EgressUnavailable      a session cannot have the proxies by which it has to leave
     └── BrowserError           the browser side
         ├── BrowserNotFound    no usable browser on this machine
         └── BrowserNotStarted  found, but it does not start
@@ -112,6 +115,18 @@ class RegistrationRefused(TrafficBusterError):
         self.code = code
         self.retry_after = retry_after
         super().__init__(f"the orchestrator refused this runner ({code}): {detail}")
+
+
+class ArtifactNotFound(TrafficBusterError):
+    """Nothing is stored under that name, or no longer."""
+
+
+class PoolNotFound(TrafficBusterError):
+    """There is no pool of proxies of that name."""
+
+
+class EgressUnavailable(TrafficBusterError):
+    """A session cannot have the proxies by which its job wants it to leave. It must not go direct then."""
 
 
 class BrowserError(TrafficBusterError):

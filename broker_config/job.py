@@ -16,10 +16,12 @@ from .sketch import Sketch
 
 #: What users want of the job; the conductor brings `state` there.
 Desired = Literal["run", "pause", "cancel"]
+#: What ended a job before its sessions had run; empty where nothing did.
+EndedBy = Literal["", "user", "max_duration", "threshold"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """The document. `spec` is as submitted, with its seed filled in."""
+    """The document. `spec` is as submitted, with its seed filled in and without credentials of proxies."""
 
     id: str
     spec: JobSpec
@@ -37,6 +39,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
     verdict: Verdict | None = None
     reason: str = ""
+    #: By whom or what `desired` became `cancel`.
+    ended_by: EndedBy = ""
     #: Final counts; zeros while the job runs (the live ones are in the checkpoint).
     counts: Counts = Counts()
     #: Last sequence of the stream PROGRESS when the job was stored: its records come after it.
@@ -52,7 +56,10 @@ def checkpoint_key(job: str) -> str:
 
 
 class Cell(msgspec.Struct, omit_defaults=True):
-    """Counts and sketches of a group of sessions: all of a job, one target, one platform."""
+    """Counts and sketches of a group of sessions: all of a job, one target, one platform.
+
+    Where the load knows the number of sessions only at the end, `planned` is what has ended so far.
+    """
 
     planned: int = 0
     ok: int = 0
@@ -64,7 +71,19 @@ class Cell(msgspec.Struct, omit_defaults=True):
     retried: int = 0
     #: Failed sessions whose cause lies with runner, browser or egress, not with the site.
     faults: int = 0
+    #: Sessions that started more than 100 ms after their time.
+    late: int = 0
     metrics: dict[str, Sketch] = {}
+
+
+class ErrorExample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One session that ended in an error; `target` and `runner` are empty where the conductor wrote it."""
+
+    session: int
+    target: str = ""
+    platform: str = ""
+    runner: str = ""
+    detail: str = ""
 
 
 class StepCell(msgspec.Struct, omit_defaults=True):
@@ -117,5 +136,37 @@ class Checkpoint(msgspec.Struct):
     superseded_records: list[tuple[int, int]] = []
     #: By name, in the order in which they first came.
     steps: dict[str, StepCell] = {}
+    #: The metrics of all sessions but those that ran while their machine was saturated; empty while there are
+    #: none of these.
+    calm: dict[str, Sketch] = {}
+    #: The first sessions of each kind of error.
+    examples: dict[str, list[ErrorExample]] = {}
+    #: Requests that the egress gate refused, and those to third parties, by origin; how many sessions went
+    #: through each proxy.
+    refused: dict[str, int] = {}
+    third_parties: dict[str, int] = {}
+    upstreams: dict[str, int] = {}
+    #: Sessions that ended ok or failed, by the platform that was asked for and the one that they got.
+    got: dict[str, dict[str, int]] = {}
     #: The newest progress that was published, for those who attach late.
     progress: JobProgress | None = None
+
+
+def packed(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint as it is written: some hundred sketches must fit into one message."""
+    replace = msgspec.structs.replace
+
+    def cell(c: Cell) -> Cell:
+        return replace(c, metrics=sketches(c.metrics))
+
+    def sketches(metrics: dict[str, Sketch]) -> dict[str, Sketch]:
+        return {name: sketch.packed() for name, sketch in metrics.items()}
+
+    return replace(
+        checkpoint,
+        total=cell(checkpoint.total),
+        targets={name: cell(c) for name, c in checkpoint.targets.items()},
+        platforms={name: cell(c) for name, c in checkpoint.platforms.items()},
+        steps={name: replace(s, time=s.time.packed()) for name, s in checkpoint.steps.items()},
+        calm=sketches(checkpoint.calm),
+    )

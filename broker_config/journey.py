@@ -38,12 +38,17 @@ class Locator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `text` beside one of the others keeps those that contain it.
     """
 
+    #: ARIA role, such as `button` or `link`.
     role: Text | None = None
     #: Accessible name; only with `role`.
     name: Text | None = None
+    #: Label of a field.
     label: Text | None = None
+    #: Value of `data-testid`.
     test_id: Text | None = None
+    #: A CSS selector.
     css: Text | None = None
+    #: Text that it holds.
     text: Text | None = None
     #: Name, label or text must be equal, case included; else they need only contain what is given.
     exact: bool = False
@@ -79,30 +84,35 @@ class Locator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Fill(Locator, frozen=True, kw_only=True, omit_defaults=True):
     """Replaces the content of a field. The value is never logged or reported."""
 
+    #: What is typed; often `${…}`.
     value: Annotated[str, Meta(max_length=10_000)]
 
 
 class Select(Locator, frozen=True, kw_only=True, omit_defaults=True):
     """Chooses in a `<select>`, by value or by what the user reads."""
 
+    #: Value or text of the option, or a list of them.
     option: Text | Annotated[list[Text], Meta(min_length=1, max_length=50)]
 
 
 class Check(Locator, frozen=True, kw_only=True, omit_defaults=True):
     """Ticks a box or radio button; `checked: false` takes the tick away."""
 
+    #: False takes the tick away.
     checked: bool = True
 
 
 class Press(Locator, frozen=True, kw_only=True, omit_defaults=True):
     """Presses a key such as `Enter` or `Control+A`, at the place or else where the focus is."""
 
+    #: Such as `Enter` or `Control+A`.
     key: Annotated[str, Meta(min_length=1, max_length=50)]
 
 
 class WaitFor(Locator, frozen=True, kw_only=True, omit_defaults=True):
     """Waits for a state of the place, or for an address."""
 
+    #: What is waited for.
     state: Literal["visible", "hidden", "attached", "detached"] = "visible"
     #: The page's address; `**` stands for anything, `*` for anything but a slash.
     url: Text | None = None
@@ -111,11 +121,13 @@ class WaitFor(Locator, frozen=True, kw_only=True, omit_defaults=True):
 class Expect(Locator, frozen=True, kw_only=True, omit_defaults=True):
     """Waits until it holds, and fails when it does not within the time-out. All that is given must hold."""
 
+    #: How the place must be.
     state: Literal["visible", "hidden"] = "visible"
     #: So many places fit.
     count: Annotated[int, Meta(ge=0)] | None = None
     #: Content of the field.
     value: Annotated[str, Meta(max_length=10_000)] | None = None
+    #: The page's address; `**` stands for anything, `*` for anything but a slash.
     url: Text | None = None
     #: The page's title contains this.
     title: Text | None = None
@@ -143,15 +155,23 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     #: Opens an address, absolute or relative to the page; only origins of the job's targets.
     goto: Text | None = None
+    #: Clicks with the mouse.
     click: Locator | Text | None = None
+    #: Replaces the content of a field.
     fill: Fill | None = None
+    #: Chooses in a `<select>`.
     select: Select | None = None
+    #: Ticks a box or radio button.
     check: Check | Text | None = None
+    #: Presses a key; text is the key.
     press: Press | Text | None = None
+    #: Moves the mouse there.
     hover: Locator | Text | None = None
     #: In steps to the `top` or `bottom`; by so many pixels; or until the place is in view.
     scroll: Literal["top", "bottom"] | int | Locator | None = None
+    #: Waits for a state of a place, or for an address.
     wait_for: WaitFor | Text | None = None
+    #: Checks something; the step fails where it does not come true in time.
     expect: Expect | None = None
     #: Takes a picture of that name.
     screenshot: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
@@ -224,6 +244,7 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The session opens its target, takes the steps, and leaves. Where the first step is a `goto`, that opens
     the page instead."""
 
+    #: One after another.
     steps: Annotated[list[Step], Meta(min_length=1, max_length=MAX_STEPS)]
     #: For steps that have none of their own.
     timeout: Duration = msgspec.field(default_factory=lambda: Duration(10))

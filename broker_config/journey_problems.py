@@ -112,13 +112,19 @@ def _variable_problems(step: Step, where: str, data: Data | None, columns: Count
                     yield Problem(f"data.rows[{missing}]", f"has no {column!r}, which {place} uses")
 
 
-def data_problems(data: Data, sessions: int) -> Iterator[Problem]:
-    """`sessions` is the number of the job."""
+def data_problems(data: Data, sessions: int | None) -> Iterator[Problem]:
+    """`sessions` is the number of the job; None where nobody knows it before the end."""
     if data.file is not None:
         yield Problem("data.file", "is read where a job is submitted by `tb`; here give the rows themselves")
     elif not data.rows:
         yield Problem("data.rows", "is empty; at least one row is needed")
-    elif data.mode == "unique" and len(data.rows) < sessions:
+    elif data.mode == "unique" and sessions is None:
+        yield Problem(
+            "data.mode",
+            "unique needs a bound where virtual users begin as many sessions as they can; give the job "
+            f"sessions, at most the {len(data.rows)} rows, or use another mode",
+        )
+    elif data.mode == "unique" and sessions is not None and len(data.rows) < sessions:
         yield Problem(
             "data.rows",
             f"{len(data.rows)} rows are too few for {sessions} sessions in mode unique; add rows, or use "

@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 
 from . import subjects
 from .errors import BrokerError, BrokerRefused, BrokerUnavailable, Incompatible
-from .stream_config import NANO, bucket_config, differing, stream_config
+from .stream_config import NANO, bucket_config, differing, object_bucket_config, stream_config
 from .streams import (
     BUCKETS,
     DISPATCH,
@@ -25,8 +25,10 @@ from .streams import (
     MAX_ACK_PENDING,
     MAX_DELIVER,
     MAX_WAITING,
+    OBJECT_BUCKETS,
     STREAMS,
     Bucket,
+    ObjectBucket,
     Stream,
 )
 
@@ -67,7 +69,7 @@ async def provision(
     replicas: int = 1,
     log: Callable[[str], None] = logger.info,
     streams: Sequence[Stream] = STREAMS,
-    buckets: Sequence[Bucket] = BUCKETS,
+    buckets: Sequence[Bucket | ObjectBucket] = (*BUCKETS, *OBJECT_BUCKETS),
     timeout: float = 15.0,
 ) -> list[Change]:
     """Create what is missing and update what differs; returns what was done, nothing on a second call.
@@ -78,7 +80,10 @@ async def provision(
     Raises `Incompatible` (what exists cannot become what is declared), `BrokerRefused` (no JetStream there,
     no permission, not enough storage), `BrokerUnavailable`.
     """
-    wanted = [stream_config(s, replicas) for s in streams] + [bucket_config(b, replicas) for b in buckets]
+    wanted = [stream_config(s, replicas) for s in streams] + [
+        bucket_config(b, replicas) if isinstance(b, Bucket) else object_bucket_config(b, replicas)
+        for b in buckets
+    ]
     deadline = asyncio.get_running_loop().time() + timeout
     changes = []
     for config in wanted:

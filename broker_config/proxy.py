@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from urllib.parse import quote, unquote, urlsplit
 
@@ -27,6 +28,9 @@ MAX_PROXIES = 10_000
 _MAX_CREDENTIAL = 255
 
 FORMS = "host:port, host:port:user:password, or a URL with http, https or socks5"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+#: The form with colons, whose user name and password may hold an @.
+_COLONS = re.compile(r"(\[[^\]]*\]|[^:@\[]+):[0-9]{1,5}:[^:]+:")
 
 
 class Proxy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,16 +45,17 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
-        """Read a line. `ValueError` says what is wrong, without repeating a password."""
+        """Read a line. `ValueError` says what is wrong. It repeats nothing of the line but a proper host with
+        its port: in a line that is written wrongly, a password may stand anywhere."""
         text = text.strip()
-        if "://" in text:
+        if _URL.match(text):
             return _from_url(text)
         credentials, at, address = text.rpartition("@")
-        if at:
+        if at and not _COLONS.match(text):
             user, _, password = credentials.partition(":")
             host, port, rest = _split(address)
             if rest:
-                raise ValueError(f"there is more behind the port of {host!r}; write {FORMS}")
+                raise ValueError(f"there is more behind the port; write {FORMS}")
             return _checked("http", host, port, user, password)
         host, port, rest = _split(text)
         if not rest:
@@ -58,7 +63,7 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         # A password may hold colons, a user name may not.
         user, colon, password = rest[1:].partition(":")
         if not colon:
-            raise ValueError(f"a user name without a password at {host}:{port}; write {FORMS}")
+            raise ValueError(f"there is a user name without a password; write {FORMS}")
         return _checked("http", host, port, user, password)
 
     @property
@@ -74,6 +79,11 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         user, password = quote(self.user, safe=""), quote(self.password or "", safe="")
         return f"{self.scheme}://{user}:{password}@{self.address}"
 
+    @property
+    def bare(self) -> Proxy:
+        """The same without credentials."""
+        return Proxy(scheme=self.scheme, host=self.host, port=self.port, enabled=self.enabled)
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.address}"
 
@@ -81,9 +91,10 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"Proxy({self}{', with credentials' if self.user is not None else ''})"
 
 
-def read_proxies(text: str) -> tuple[list[Proxy], list[Problem]]:
-    """The proxies of a list, and what is wrong in it by line (`line 3`): bad lines and repeated proxies."""
-    proxies: list[Proxy] = []
+def read_proxies(text: str) -> tuple[dict[int, Proxy], list[Problem]]:
+    """The proxies of a list by their line, in order, and what is wrong in it by line (`line 3`): bad lines
+    and repeated proxies."""
+    proxies: dict[int, Proxy] = {}
     problems: list[Problem] = []
     seen: dict[tuple[str, str, int, str | None], int] = {}
     for number, line in _lines(text.removeprefix("\ufeff")):
@@ -101,7 +112,7 @@ def read_proxies(text: str) -> tuple[list[Proxy], list[Problem]]:
             break
         else:
             seen[key] = number
-            proxies.append(proxy)
+            proxies[number] = proxy
     return proxies, problems
 
 
@@ -153,12 +164,12 @@ def _split(text: str) -> tuple[str, str, str]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or not rest.startswith(":"):
-            raise ValueError(f"{_shown(text)} has no port behind its bracket; write {FORMS}")
+            raise ValueError(f"there is no port behind the bracket; write {FORMS}")
         rest = rest[1:]
     else:
         host, colon, rest = text.partition(":")
         if not colon:
-            raise ValueError(f"{_shown(text)} has no port; write {FORMS}")
+            raise ValueError(f"there is no port; write {FORMS}")
     port, colon, rest = rest.partition(":")
     return host, port, colon + rest
 
@@ -167,16 +178,20 @@ def _from_url(text: str) -> Proxy:
     scheme, _, rest = text.partition("://")
     scheme = _ALIASES.get(scheme.lower(), scheme.lower())
     if scheme not in SCHEMES:
-        raise ValueError(f"the scheme {_shown(scheme)} is not allowed; use {', '.join(SCHEMES)}")
+        raise ValueError(f"the scheme of the URL is not allowed; use {', '.join(SCHEMES)}")
     try:
         parts = urlsplit(f"{scheme}://{rest}")
         port = parts.port
-    except ValueError as e:
-        raise ValueError(f"not a URL of a proxy: {e}") from None
+    except ValueError:
+        # Where its parts are mixed up, the reason would repeat the password.
+        raise ValueError(
+            "it is not the URL of a proxy: the port is not one from 1 to 65535, or user name or password "
+            "hold @ : or / as they are; write these as %40 %3A %2F"
+        ) from None
     if not parts.hostname:
         raise ValueError(f"the URL has no host; write {FORMS}")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"there is more behind {scheme}://{parts.hostname}; a proxy has no path")
+        raise ValueError("there is more behind the host and its port; a proxy has no path")
     user = None if parts.username is None else unquote(parts.username)
     password = None if parts.username is None else unquote(parts.password or "")
     return _checked(scheme, parts.hostname, str(_PORTS[scheme] if port is None else port), user, password)
@@ -184,12 +199,12 @@ def _from_url(text: str) -> Proxy:
 
 def _checked(scheme: str, host: str, port: str, user: str | None, password: str | None) -> Proxy:
     if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
-        raise ValueError(f"{_shown(port)} is not a port from 1 to 65535 (at {_shown(host)})")
+        raise ValueError(f"what stands for the port is not a port from 1 to 65535; write {FORMS}")
     shown = f"[{host}]" if ":" in host else host
     try:
         host = Origin.of(f"http://{shown}").host
     except ValueError:
-        raise ValueError(f"{_shown(host)} is not a host") from None
+        raise ValueError(f"what stands for the host is not a host; write {FORMS}") from None
     if user == "":
         raise ValueError(f"the user name is empty (at {host}:{port})")
     for value in (user or "", password or ""):
@@ -201,8 +216,3 @@ def _checked(scheme: str, host: str, port: str, user: str | None, password: str 
     if user is not None and ":" in user and scheme != "socks5":
         raise ValueError(f"a user name with a colon is not possible for an HTTP proxy (at {host}:{port})")
     return Proxy(scheme=scheme, host=host, port=int(port), user=user, password=password)
-
-
-def _shown(text: str) -> str:
-    text = text.split("@")[-1]
-    return repr(text if len(text) <= 60 else text[:57] + "...")

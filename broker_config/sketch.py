@@ -36,6 +36,33 @@ class Sketch(msgspec.Struct, omit_defaults=True):
     min: float = 0.0
     max: float = 0.0
     buckets: dict[int, int] = {}
+    #: The buckets as a checkpoint holds them, in a third of the room: the first index, then the count of each
+    #: bucket after it; `-n` stands for n empty ones. Read, they are `buckets` again.
+    runs: list[int] = []
+
+    def __post_init__(self) -> None:
+        if self.runs:
+            index, *counts = self.runs
+            self.runs = []
+            for n in counts:
+                if n > 0:
+                    self.buckets[index] = n
+                    index += 1
+                else:
+                    index -= n
+
+    def packed(self) -> Sketch:
+        """The same with `runs` in place of `buckets`: to be written, not to be asked."""
+        out = Sketch(self.count, self.sum, self.min, self.max)
+        before = 0
+        for index in sorted(self.buckets):
+            if not out.runs:
+                out.runs.append(index)
+            elif index > before + 1:
+                out.runs.append(before + 1 - index)
+            out.runs.append(self.buckets[index])
+            before = index
+        return out
 
     def add(self, value: float, index: int | None = None) -> None:
         """Add a finite value; `index` is its `bucket`, where the caller has it already."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .streams import Bucket, Stream
+from .object_store import stream_name
+from .streams import Bucket, ObjectBucket, Stream
 
 NANO = 1_000_000_000
 
@@ -54,6 +55,25 @@ def bucket_config(bucket: Bucket, replicas: int) -> dict[str, Any]:
         config["allow_msg_ttl"] = True
         config["subject_delete_marker_ttl"] = round(bucket.marker_ttl * NANO)
     return config
+
+
+def object_bucket_config(bucket: ObjectBucket, replicas: int) -> dict[str, Any]:
+    """The bucket's stream: what `nats object` and the clients' object stores expect."""
+    return {
+        "name": stream_name(bucket.name),
+        "subjects": [f"$O.{bucket.name}.C.>", f"$O.{bucket.name}.M.>"],
+        "description": bucket.description,
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_bytes": bucket.max_bytes,
+        "max_age": round(bucket.ttl * NANO),
+        "duplicate_window": _duplicate_window(120.0, bucket.ttl),
+        "allow_rollup_hdrs": True,
+        "allow_msg_ttl": True,
+        "allow_direct": True,
+        "num_replicas": replicas,
+    }
 
 
 def _duplicate_window(window: float, max_age: float) -> int:

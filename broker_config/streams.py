@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from . import subjects
+from .artifacts import MAX_TTL
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -48,6 +49,16 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     max_value_bytes: int = MIB
 
 
+class ObjectBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """An object store; its stream is `OBJ_<name>`. Full, it refuses what is new."""
+
+    name: str
+    description: str
+    max_bytes: int
+    #: Seconds after which an object is gone, where it has no shorter time of its own.
+    ttl: float
+
+
 DISPATCH = Stream(
     name="DISPATCH",
     subjects=(subjects.JOB_DISPATCHES,),
@@ -86,7 +97,24 @@ RUNNERS = Bucket(
 LEADERSHIP = Bucket(
     name="leadership", description="Who conducts", max_bytes=MIB, marker_ttl=5.0, max_value_bytes=4096
 )
-BUCKETS = (JOBS, RUNNERS, LEADERSHIP)
+PROXIES = Bucket(name="proxies", description="Pools of proxies, with their credentials", max_bytes=64 * MIB)
+#: Lives longer than the artifacts that it counts: a job's bounds hold for as long as the job can run.
+ARTIFACT_QUOTAS = Bucket(
+    name="artifact_quotas",
+    description="How much of its bounds for artifacts each job has used",
+    max_bytes=64 * MIB,
+    ttl=2 * MAX_TTL,
+    max_value_bytes=4096,
+)
+BUCKETS = (JOBS, RUNNERS, LEADERSHIP, PROXIES, ARTIFACT_QUOTAS)
+
+ARTIFACTS = ObjectBucket(
+    name="artifacts",
+    description="Screenshots, HAR, traces, videos and console logs of sessions",
+    max_bytes=2 * GIB,
+    ttl=MAX_TTL,
+)
+OBJECT_BUCKETS = (ARTIFACTS,)
 
 #: Delivery attempts of one dispatch message, and the lease of a delivery in seconds.
 MAX_DELIVER = 12

@@ -29,6 +29,11 @@ RUNNER_REGISTER = "runner.register"
 RUNNER_REGISTER_QUEUE = "orchestrators"
 
 
+# runner.artifact
+RUNNER_ARTIFACT = "runner.artifact"
+RUNNER_ARTIFACT_QUEUE = RUNNER_REGISTER_QUEUE
+
+
 # runner.heartbeat.<runner>
 def runner_heartbeat(runner: str) -> str:
     return f"runner.heartbeat.{token(runner, 'runner id')}"

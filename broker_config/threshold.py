@@ -18,7 +18,8 @@ from msgspec import Meta
 
 from .duration import Duration
 
-TIMES = ("ttfb", "dcl", "load", "fcp", "lcp", "inp", "duration")
+#: `start_error`: how much after its time a session of an open model started.
+TIMES = ("ttfb", "dcl", "load", "fcp", "lcp", "inp", "duration", "start_error")
 SIZES = ("bytes",)
 PLAIN = ("cls", "requests", "failed_requests", "console_errors")
 METRICS = (*TIMES, *SIZES, *PLAIN)
@@ -31,6 +32,9 @@ AGGREGATES = "min, max, mean, count, or p and a number from 0 to 100 such as p95
 Operator = Literal["<", "<=", ">", ">=", "=="]
 Group = Literal["target", "platform", ""]
 Aggregate = Literal["min", "max", "mean", "count", "quantile", ""]
+
+#: Of a threshold, s.
+SHORTEST_WINDOW = 1.0
 
 _UNITS: dict[str, dict[str, float]] = {
     "time": {"": 1, "ms": 1, "s": 1000, "m": 60_000},
@@ -49,14 +53,24 @@ _EXPRESSION = re.compile(
 class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A threshold of a spec that can end its job early."""
 
+    #: The expression.
     threshold: Annotated[str, Meta(max_length=200)]
-    #: End the job as soon as the threshold does not hold.
+    #: End the job as soon as the threshold does not hold. Its verdict is `failed` then.
     abort_on_fail: bool = False
-    #: Not before the job has run for so long, s.
+    #: Not before the job has run for so long.
     delay: Duration = msgspec.field(default_factory=lambda: Duration(0))
-    #: Look at the sessions that ended within the last so many seconds only; None: at all. The verdict at the
-    #: end is always of all.
+    #: Look at the sessions that ended within the last so many seconds only, over the whole fleet; left out:
+    #: at all. The verdict at the end is always of all.
     window: Duration | None = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, but for the expression; empty if nothing is."""
+        if not self.abort_on_fail and (self.window is not None or self.delay):
+            return "delay and window are for thresholds that end the job; add abort_on_fail: true"
+        if self.window is not None and self.window < SHORTEST_WINDOW:
+            return f"a window of {self.window} is too short; use {SHORTEST_WINDOW:g}s or more"
+        return ""
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from broker_config import codec
 from broker_config.api import (
     API_PREFIX,
+    ArtifactPage,
     AuditView,
     Health,
     JobDetail,
@@ -23,6 +24,10 @@ from broker_config.api import (
     JobView,
     PlatformList,
     Problem,
+    ProxyImport,
+    ProxyPoolList,
+    ProxyPoolView,
+    ProxyTestReport,
     RunnerList,
     RunnerView,
     ServerMessage,
@@ -40,11 +45,16 @@ from broker_config.errors import (
     TrafficBusterError,
 )
 from broker_config.errors import Problem as SpecProblem
+from broker_config.job_plan import JobPlan
 
 T = TypeVar("T")
 
+#: Seconds without a byte of a report: all records of a large job are read for it.
+_REPORT_LIMIT = 300.0
 #: Pauses between attempts to come back, s: doubled each time, up to the last.
 _FIRST_PAUSE, _LAST_PAUSE = 0.25, 5.0
+#: For one answer about tests of proxies, s.
+_TEST_LIMIT = 40.0
 
 
 class ServerError(TrafficBusterError):
@@ -81,6 +91,9 @@ class Client:
         answer = await self._call("POST", "/jobs", json=document, headers=headers, params={"source": source})
         return _read(answer, JobView)
 
+    async def plan(self, document: dict[str, Any]) -> JobPlan:
+        return _read(await self._call("POST", "/jobs/plan", json=document), JobPlan)
+
     async def jobs(self, *, state: str | None = None, limit: int = 50, cursor: str | None = None) -> JobPage:
         return _read(await self._get("/jobs", state=state, limit=limit, cursor=cursor), JobPage)
 
@@ -97,6 +110,20 @@ class Client:
         answer = await self._call("POST", f"/jobs/{_part(job)}/retry", params={"source": "cli"})
         return _read(answer, JobView)
 
+    async def report(self, job: str, format: str, take: Callable[[bytes], object]) -> None:
+        """The report in that format, piece by piece. Raises `ServerError` if it breaks off."""
+        path, params = f"/jobs/{_part(job)}/report", {"format": format}
+        limit = httpx.Timeout(30, read=_REPORT_LIMIT)
+        try:
+            async with self._http.stream("GET", path, params=params, timeout=limit) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _error(response)
+                async for piece in response.aiter_bytes():
+                    take(piece)
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            raise ServerError(_unreachable(self.server, e)) from None
+
     async def audit(self, job: str) -> AuditView:
         return _read(await self._get(f"/jobs/{_part(job)}/audit"), AuditView)
 
@@ -106,6 +133,24 @@ class Client:
         answer = await self._get(f"/jobs/{_part(job)}/sessions", status=status, limit=limit, cursor=cursor)
         return _read(answer, SessionPage)
 
+    async def artifacts(
+        self, job: str, *, session: int | None = None, limit: int = 100, cursor: str | None = None
+    ) -> ArtifactPage:
+        answer = await self._get(f"/jobs/{_part(job)}/artifacts", session=session, limit=limit, cursor=cursor)
+        return _read(answer, ArtifactPage)
+
+    async def artifact(self, name: str) -> AsyncGenerator[bytes, None]:
+        """The content, as it comes. Raises `JobNotFound` where there is none."""
+        try:
+            async with self._http.stream("GET", f"/artifacts/{name}") as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _error(response)
+                async for chunk in response.aiter_bytes():
+                    yield chunk
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            raise ServerError(_unreachable(self.server, e)) from None
+
     async def runners(self) -> RunnerList:
         return _read(await self._get("/runners"), RunnerList)
 
@@ -114,6 +159,34 @@ class Client:
 
     async def platforms(self) -> PlatformList:
         return _read(await self._get("/runners/available-platforms"), PlatformList)
+
+    async def proxy_pools(self) -> ProxyPoolList:
+        return _read(await self._get("/proxies"), ProxyPoolList)
+
+    async def proxy_pool(self, name: str) -> ProxyPoolView:
+        return _read(await self._get(f"/proxies/{_part(name)}"), ProxyPoolView)
+
+    async def import_proxies(self, name: str, lines: str, *, replace: bool) -> ProxyImport:
+        """Raises `SpecError` that names each line, where none can be used."""
+        method, path = ("PUT", "") if replace else ("POST", "/lines")
+        return _read(
+            await self._call(method, f"/proxies/{_part(name)}{path}", json={"lines": lines}), ProxyImport
+        )
+
+    async def switch_proxies(
+        self, name: str, proxies: list[str], *, everything: bool, enabled: bool
+    ) -> ProxyPoolView:
+        body = {"enabled": enabled, "proxies": proxies, "all": everything}
+        return _read(await self._call("PATCH", f"/proxies/{_part(name)}", json=body), ProxyPoolView)
+
+    async def test_proxies(self, name: str, *, first: int, url: str, runner: str) -> ProxyTestReport:
+        """Takes as long as the proxies do."""
+        body = {"first": first, "url": url, "runner": runner}
+        answer = await self._call("POST", f"/proxies/{_part(name)}/test", json=body, timeout=_TEST_LIMIT)
+        return _read(answer, ProxyTestReport)
+
+    async def remove_proxies(self, name: str) -> None:
+        await self._call("DELETE", f"/proxies/{_part(name)}")
 
     async def health(self) -> Health:
         return _read(await self._get("/health"), Health)

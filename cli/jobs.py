@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 from broker_config.api import JobView
-from broker_config.data_file import with_rows
-from broker_config.errors import Problem, SpecError, TrafficBusterError
-from broker_config.job_spec import read_spec
+from broker_config.errors import TrafficBusterError
 
-from . import render, spec_file
+from . import job_document, render
 from .client import Client
 from .exit_codes import ExitCode, of_verdict
 from .output import err, json_line, out, show
@@ -30,13 +27,7 @@ async def submit(
     json: bool,
 ) -> ExitCode:
     """The exit code: of the verdict if the job is watched. `cancelling` as in `follow`."""
-    if file is None and not flags.get("url"):
-        raise SpecError([Problem("", "there is no job: name a spec file, or give --url and --sessions")])
-    document = spec_file.merged(spec_file.read(file) if file else {}, flags)
-    folder = Path(file).parent if file and file != "-" else Path()
-    document = with_rows(document, folder)
-    # Checked here too: the message can name the file, and nothing is sent in vain.
-    read_spec(document, file or "")
+    document = await job_document.read(file, flags)
     async with client as c:
         view = await c.submit(document, key=key, source="cli")
         return await _taken_on(c, view, watching=watching, cancelling=cancelling, json=json)
@@ -121,7 +112,8 @@ async def show_list(client: Client, *, state: str | None, limit: int, json: bool
 async def show_one(client: Client, job: str, *, json: bool) -> None:
     async with client as c:
         view = await c.job(job)
-    show([view], lambda: render.job(view), json=json)
+        detail = await c.detail(job)
+    show([view], lambda: render.job(view, detail), json=json)
 
 
 async def order(client: Client, job: str, command: str, *, json: bool) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from broker_config.api import AuditView, JobRow, JobView, PlatformView, RunnerView, SessionRow
+from broker_config.api import AuditView, JobDetail, JobRow, JobView, PlatformView, RunnerView, SessionRow
 from broker_config.job import Job
 from broker_config.load import peak
 from broker_config.messages import GroupSummary, JobProgress, Summary
+from broker_config.sketch import Sketch
+
+from . import threshold_table
+from .table import row as _row
+from .table import table as _table
 
 _STATE = {
     "queued": "yellow",
@@ -43,6 +47,7 @@ _METRICS = {
     "inp": "interaction to next paint",
     "cls": "layout shift",
     "duration": "session",
+    "start_error": "started late by",
 }
 
 
@@ -77,18 +82,6 @@ def clock_time(at: float | None) -> str:
 
 def coloured(word: str | None) -> Text:
     return Text(word or "", style=_STATE.get(word or "", ""))
-
-
-def _table(*columns: str, right: Iterable[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for c in columns:
-        table.add_column(c, justify="right" if c in right else "left", overflow="fold")
-    return table
-
-
-def _row(table: Table, *cells: str | Text) -> None:
-    """Words of users and servers are shown as they are: brackets in them are no markup."""
-    table.add_row(*(Text(c) if isinstance(c, str) else c for c in cells))
 
 
 # --- a running job -----------------------------------------------------------------------------------------
@@ -145,8 +138,9 @@ def live(p: JobProgress, note: str = "") -> RenderableType:
     return Group(*lines)
 
 
-def summary(p: JobProgress) -> RenderableType:
-    """The end of a job: verdict, counts, metrics, groups, errors."""
+def summary(p: JobProgress, detail: JobDetail | None = None) -> RenderableType:
+    """How a job stands or has ended: verdict, counts, metrics, groups, errors, thresholds. `detail` adds the
+    metrics without saturated sessions, and what thresholds were compared with."""
     c = p.counts
     verdict = p.verdict or p.state
     took = f" in {p.ended_at - p.started_at:.1f} s" if p.ended_at and p.started_at else ""
@@ -155,18 +149,22 @@ def summary(p: JobProgress) -> RenderableType:
     parts: list[RenderableType] = [head]
     if p.reason:
         parts.append(Text(f"  {p.reason}"))
-    others = [(n, getattr(c, n)) for n in ("cancelled", "lost", "dropped") if getattr(c, n)]
-    tail = "".join(f", {n} {name}" for name, n in others)
+    ends = [(n, getattr(c, n)) for n in ("cancelled", "lost", "dropped") if getattr(c, n)]
+    tail = "".join(f", {n} {name}" for name, n in ends)
     parts.append(Text(f"  {c.planned} sessions: {c.ok} ok, {c.failed} failed{tail}"))
-    if c.retried or c.superseded or c.saturated:
-        parts.append(
-            Text(
-                f"  {c.retried} needed more than one attempt, {c.superseded} attempts superseded, "
-                f"{c.saturated} ran on a saturated machine",
-                "dim",
-            )
-        )
-    parts += [Text(""), _metrics(p.metrics)]
+    if c.retried or c.superseded:
+        words = f"  {c.retried} needed more than one attempt, {c.superseded} attempts superseded"
+        parts.append(Text(words, "dim"))
+    if c.saturated:
+        words = f"  {c.saturated} ran while their machine was short of CPU: their times may be too long"
+        parts.append(Text(words, "yellow"))
+    if c.late:
+        parts.append(Text(f"  {c.late} started more than 100 ms after their time", "yellow"))
+    for asked, by_platform in p.got.items():
+        others = [f"{n} got {got}" for got, n in by_platform.items() if got != asked]
+        if others:
+            parts.append(Text(f"  of those for {asked}, {', '.join(others)}", "yellow"))
+    parts += [Text(""), _metrics(p.metrics, detail.calm if detail and c.saturated else {})]
     if len(p.targets) > 1 or p.counts.failed:
         parts += [Text(""), _groups("target", p.targets)]
     if len(p.platforms) > 1:
@@ -176,21 +174,22 @@ def summary(p: JobProgress) -> RenderableType:
         for kind, n in sorted(p.errors.items(), key=lambda kv: -kv[1]):
             _row(errors, kind, str(n))
         parts += [Text(""), errors]
-    if p.thresholds:
-        thresholds = _table("threshold", "")
-        for text, holds in p.thresholds.items():
-            word = Text("holds", "green") if holds else Text("does not hold", "red")
-            _row(thresholds, text, Text("not measured", "red") if holds is None else word)
-        parts += [Text(""), thresholds]
+    if detail and detail.thresholds:
+        parts += [Text(""), threshold_table.with_values(detail.thresholds)]
+    elif p.thresholds:
+        parts += [Text(""), threshold_table.plain(p.thresholds)]
     return Group(*parts)
 
 
-def _metrics(metrics: dict[str, Summary]) -> Table:
+def _metrics(metrics: dict[str, Summary], calm: Mapping[str, Sketch]) -> Table:
     table = _table("metric", "p50", "p90", "p95", "p99", "max", right=["p50", "p90", "p95", "p99", "max"])
     for name, label in _METRICS.items():
         if m := metrics.get(name):
             show = (lambda v: f"{v:.3f}") if name == "cls" else milliseconds
             _row(table, label, *(show(v) for v in (m.p50, m.p90, m.p95, m.p99, m.max)))
+            if sketch := calm.get(name):
+                values = [*(sketch.quantile(q) or 0.0 for q in (0.5, 0.9, 0.95, 0.99)), sketch.max]
+                _row(table, *(Text(c, "dim") for c in ("  without saturated", *map(show, values))))
     for name, label in (("bytes", "bytes"), ("requests", "requests")):
         if m := metrics.get(name):
             show = size if name == "bytes" else (lambda v: f"{v:.0f}")
@@ -228,8 +227,8 @@ def jobs(rows: Sequence[JobRow], now: float) -> Table:
     return table
 
 
-def job(view: JobView) -> RenderableType:
-    """`tb jobs show`."""
+def job(view: JobView, detail: JobDetail | None = None) -> RenderableType:
+    """`tb jobs show`. `detail` as in `summary`."""
     j: Job = view.job
     facts = Table.grid(padding=(0, 2))
     for name, value in (
@@ -245,7 +244,7 @@ def job(view: JobView) -> RenderableType:
         ("waiting for", ", ".join(j.waiting_for) or "–"),
     ):
         _row(facts, Text(name, "dim"), value)
-    return Group(facts, Text(""), summary(view.progress))
+    return Group(facts, Text(""), summary(view.progress, detail))
 
 
 def audit(view: AuditView) -> RenderableType:

@@ -29,6 +29,7 @@ async def run(settings: Settings) -> int:
         slots=settings.slots,
         labels=labels_of(settings),
         pool=settings.pool or None,
+        allow_scripts=settings.allow_scripts,
         browsers=settings.browsers,
         grace_s=settings.grace,
         adaptive=settings.slots == 0,

@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(ge=0, le=1000)] = 0
     #: Only sessions of this pool.
     pool: str = ""
+    #: A runner runs scripts of users, with the rights of its process.
+    allow_scripts: bool = False
     #: Browsers that a runner offers, such as chromium or firefox=/path; empty: all that are found.
     browsers: list[str] = []
     #: Words about a runner, as `key=value`.

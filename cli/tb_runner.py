@@ -16,6 +16,11 @@ app = typer.Typer(
 )
 
 
+AllowScripts = Annotated[
+    bool | None, typer.Option("--allow-scripts", help="Run scripts of users, with this process's rights.")
+]
+
+
 @app.callback()
 def options() -> None:
     """Runs browser sessions for TrafficBuster."""
@@ -31,6 +36,7 @@ def start(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Id of this runner.")] = None,
     pool: Annotated[str | None, typer.Option("--pool", help="Only sessions of this pool.")] = None,
+    allow_scripts: AllowScripts = None,
     grace: Annotated[
         float | None, typer.Option("--grace", help="Seconds for running sessions when told to end.")
     ] = None,
@@ -54,6 +60,7 @@ def start(
         "browsers": browser,
         "name": name,
         "pool": pool,
+        "allow_scripts": allow_scripts,
         "grace": grace,
         "data_dir": data_dir,
         "log_level": log_level,

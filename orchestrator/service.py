@@ -20,6 +20,8 @@ from broker_config.errors import BrokerError, BrokerUnavailable
 from broker_config.provisioning import provision
 from broker_config.streams import PROGRESS
 
+from .bus.artifact_desk import ArtifactDesk
+from .bus.artifacts import Artifacts
 from .bus.auditor import Auditor
 from .bus.conductor import Conductor
 from .bus.fleet import Fleet
@@ -28,6 +30,8 @@ from .bus.job_retry import JobRetry
 from .bus.job_store import JobStore
 from .bus.leadership import Leadership
 from .bus.progress_feed import ProgressFeed
+from .bus.proxy_sweep import ProxySweep
+from .bus.proxy_trials import ProxyTrials
 from .bus.quarantine import Quarantine
 from .bus.registrar import Registrar
 from .bus.session_log import SessionLog
@@ -107,7 +111,14 @@ class Orchestrator:
                     group.create_task(self._broker_back(back, registrar), name="broker back"),
                     group.create_task(quarantine.run(), name="quarantine"),
                     group.create_task(self.fleet.run(), name="fleet"),
+                    group.create_task(
+                        ProxySweep(self.store, self.store.proxies, clock=time.time).run(),
+                        name="proxies of finished jobs",
+                    ),
                     group.create_task(registrar.run(), name="registrar"),
+                    group.create_task(
+                        ArtifactDesk(jet, self.store, quarantine).run(), name="bounds of artifacts"
+                    ),
                     group.create_task(self.leadership.hold(conductor.conduct), name="leadership"),
                 ]
                 sessions = SessionLog(jet, self.store)
@@ -116,7 +127,12 @@ class Orchestrator:
                     sessions=sessions,
                     retry=JobRetry(self.store, sessions),
                     audits=Auditor(jet, self.store),
+                    artifacts=Artifacts(jet, self.store.get),
                     fleet=self.fleet,
+                    proxies=self.store.proxies,
+                    proxy_trials=ProxyTrials(
+                        jet, self.store.proxies, self.fleet, allowed_origins=self.config.allowed_origins
+                    ),
                     feed=ProgressFeed(nc),
                     status=self,
                     static=STATIC,

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,13 +16,16 @@ from typing import Any, Literal
 import psutil
 
 from broker_config.errors import RegistrationRefused
-from broker_config.messages import Heartbeat, RunnerSettings, RunnerState
+from broker_config.messages import ControlReply, Heartbeat, RunnerSettings, RunnerState
+from broker_config.proxy_pool import ProxyTrial
 from broker_config.subjects import token
 
 from .core import names
 from .core.backoff import Backoff
 from .core.capacity import Saturation, default_slots, may_start
+from .gate.event import EgressEvent
 from .settings import RunnerConfig
+from .work.artifact_store import ArtifactStore
 from .work.clock import Clock, system_clock
 from .work.control import Control
 from .work.executor import Executor
@@ -34,7 +38,9 @@ from .work.lease_keeper import LeaseKeeper
 from .work.link import Link, linked
 from .work.machine import Machine, Usage
 from .work.outbox import Outbox
+from .work.pool_reader import PoolReader
 from .work.pools import Pools
+from .work.proxy_tests import ProxyTests
 from .work.pull import Pull
 from .work.registration import Registration
 from .work.running import Running
@@ -87,11 +93,11 @@ class Runner:
             platforms=lambda: executor.platforms,
             labels=config.labels,
             pool=config.pool,
+            scripts=config.allow_scripts,
             version=own_version(),
         )
         self.state: RunnerState = "online"
         self.faults = Faults()
-        self.pools = Pools()
         #: True once an orchestrator has accepted it.
         self.registered = asyncio.Event()
         self._subjects: list[str] = []
@@ -136,6 +142,10 @@ class Runner:
 
     def reregister(self) -> None:
         self._registration.again()
+
+    def test_proxies(self, trial: ProxyTrial | None, reply: str) -> ControlReply | None:
+        """The refusal, or None: the answer goes to the subject `reply` when the test is done."""
+        return self._proxy_tests.put(trial, reply)
 
     def woken(self) -> None:
         """The process may have slept: leases are looked at before anything else happens."""
@@ -184,6 +194,8 @@ class Runner:
             "outbox": self.outbox.run(),
             "job log": self.talk.run(),
             "control": self._control.run(),
+            "proxies": self.pools.run(),
+            "tests of proxies": self._proxy_tests.run(),
             "registration": self._register(),
             "heartbeat": self._beat(),
             "end": self._end(),
@@ -271,6 +283,23 @@ class Runner:
             changed=self._gate.look,
         )
         self.talk = JobTalk(link, self.runner, clock=clock.wall)
+        self.artifacts = ArtifactStore(
+            link, self.runner, new_id=lambda: names.random_token(self._rng, 22), wall=clock.wall
+        )
+        reader = PoolReader(link, prefix=config.js_prefix)
+        self.pools = Pools(
+            link,
+            reader,
+            self.running,
+            runner=self.runner,
+            clock=time.monotonic,
+            # Sooner than the lease is given up: the session then ends in words.
+            limit=lambda: 0.5 * self.leases.length,
+        )
+        self._proxy_tests = ProxyTests(
+            link, reader, self.runner, wall=clock.wall, clock=time.monotonic, version=own_version()
+        )
+        self.executor.on_egress = self._egress_event
         self._control = Control(link, self.runner, self.running, self, clock=clock.wall)
         self._heart = Heart(
             link,
@@ -307,7 +336,7 @@ class Runner:
     def _accepted(self, settings: RunnerSettings) -> None:
         self._subjects = [
             f"{self.config.js_prefix}.CONSUMER.MSG.NEXT.{settings.stream}.{consumer}"
-            for _, consumer in sorted(settings.consumers.items())
+            for _, consumer in [*sorted(settings.consumers.items()), *sorted(self._scripts(settings).items())]
         ]
         self.leases.length = settings.lease_s
         self._heart.interval = settings.heartbeat_s
@@ -317,17 +346,30 @@ class Runner:
         self.registered.set()
         self._gate.look()
 
+    def _scripts(self, settings: RunnerSettings) -> dict[str, str]:
+        return settings.script_consumers if self.config.allow_scripts else {}
+
     # --- what its parts ask --------------------------------------------------------------------------------
 
     @property
     def taking(self) -> bool:
         return self.state == "online"
 
+    @property
+    def allow_scripts(self) -> bool:
+        return self.config.allow_scripts
+
     def is_cancelled(self, job: str) -> bool:
         return self._control.is_cancelled(job)
 
     def saturated_since(self, then: float) -> bool:
         return self._saturation.seen_since(then)
+
+    def _egress_event(self, event: EgressEvent) -> None:
+        """What happens to proxies stands in the log of the job whose session noticed, and in the runner's."""
+        log.warning("job %s, session %d: %s", event.job, event.session, event)
+        for run in self.running.of(event.job, event.session)[:1]:
+            self.talk.say(run.dispatch, "line", str(event), "info" if event.kind == "proxy_up" else "warning")
 
     def _slot_allowed(self, n: int) -> bool:
         return (

@@ -24,6 +24,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     #: Take only the sessions of this pool.
     pool: str | None = None
+    #: Run scripts of users: their code has the rights of this process.
+    allow_scripts: bool = False
     #: Browsers to offer (chromium, firefox …); empty offers all that are found.
     browsers: list[str] = []
     #: How long running sessions may go on after the runner was told to end.

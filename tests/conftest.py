@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from nats.aio.client import Client
 
 from broker_config.connection import connected
 from broker_config.embedded_server import EmbeddedServer
+
+# A busy machine is no reason to call a law broken; what failed is printed so that it can be tried again.
+settings.register_profile("suite", deadline=None, print_blob=True)
+settings.load_profile("suite")
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -5,6 +5,7 @@ Times are seconds since 1970 (UTC), durations are milliseconds where the name en
 browser metric, seconds elsewhere; sizes are bytes.
 """
 
+from .artifact import ArtifactReply, ArtifactRequest
 from .control import ControlReply, JobCommand, JobControl, RunnerCommand, RunnerControl
 from .dispatch import Dispatch
 from .heartbeat import Heartbeat, RunnerState, RunningSession
@@ -16,6 +17,7 @@ from .record import (
     ConductorRecord,
     ErrorInfo,
     Measures,
+    OwedStatus,
     PageMeasures,
     SessionRecord,
     SessionStatus,
@@ -36,6 +38,8 @@ __all__ = [
     "PROTOCOL",
     "PROTOCOL_OLDEST",
     "STATUSES",
+    "ArtifactReply",
+    "ArtifactRequest",
     "ConductorRecord",
     "ControlReply",
     "Counts",
@@ -49,6 +53,7 @@ __all__ = [
     "JobProgress",
     "JobState",
     "Measures",
+    "OwedStatus",
     "PageMeasures",
     "PlatformOffer",
     "Quarantined",

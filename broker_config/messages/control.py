@@ -6,10 +6,12 @@ from typing import Literal
 
 import msgspec
 
+from broker_config.proxy_pool import ProxyTest, ProxyTrial
+
 from .registration import PROTOCOL
 
 JobCommand = Literal["cancel", "pause", "resume"]
-RunnerCommand = Literal["pause", "resume", "drain", "restart", "stop_session", "reregister"]
+RunnerCommand = Literal["pause", "resume", "drain", "restart", "stop_session", "reregister", "test_proxies"]
 
 
 class JobControl(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,16 +24,21 @@ class JobControl(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunnerControl(msgspec.Struct, frozen=True, kw_only=True):
-    """Orchestrator → one runner, as a request; `job` and `session` are for `stop_session`."""
+    """Orchestrator → one runner, as a request; `job` and `session` are for `stop_session`, `trial` is for
+    `test_proxies`, which is answered when it is done."""
 
     command: RunnerCommand
     protocol: int = PROTOCOL
     job: str = ""
     session: int = 0
     reason: str = ""
+    trial: ProxyTrial | None = None
 
 
 class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`tested` holds the tests of `test_proxies`, in the order of the pool."""
+
     ok: bool
     detail: str = ""
     protocol: int = PROTOCOL
+    tested: list[ProxyTest] = []

@@ -47,7 +47,8 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Origins beside that of `url` whose pages the session may open.
     origins: list[str] = []
     device: Device | None = None
-    #: When to start, s since 1970, and how much later at most: then it is dropped. None: at once.
+    #: When to start, s since 1970, and how much later at most: then it is dropped. None: at once. The clocks
+    #: of the machines must be in step for this (NTP): a runner goes by its own.
     start_at: float | None = None
     late_limit: float = 0.0
     #: How this session's traffic leaves; proxies stand in the bucket `proxies`, never here. None: direct.
@@ -61,4 +62,7 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def message_id(self) -> str:
         plain = f"{self.job}.{self.session}.{self.attempt}"
-        return f"{plain}.{self.generation}" if self.generation else plain
+        if self.generation:
+            plain += f".{self.generation}"
+        # What is withdrawn from one platform and sent to another must not be taken for the same message.
+        return f"{plain}.{self.platform}" if self.asked else plain

@@ -45,3 +45,5 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     saturated: bool = False
     sessions_done: int = 0
     running: list[RunningSession] = []
+    #: It runs scripts of users.
+    scripts: bool = False

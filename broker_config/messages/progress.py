@@ -15,7 +15,10 @@ Verdict = Literal["passed", "failed", "aborted", "error"]
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """Sessions. `planned = ok + failed + cancelled + lost + dropped` once the job is finished."""
+    """Sessions. `planned = ok + failed + cancelled + lost + dropped` once the job is finished.
+
+    Where the load knows their number only at the end, `planned` is what has ended and what is in flight.
+    """
 
     planned: int = 0
     ok: int = 0
@@ -31,6 +34,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     #: Counted sessions that took more than one attempt / ran while their machine was saturated.
     retried: int = 0
     saturated: int = 0
+    #: Counted sessions of an open-model load that started more than 100 ms after their time.
+    late: int = 0
 
     @property
     def ended(self) -> int:
@@ -87,3 +92,5 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     targets: dict[str, GroupSummary] = {}
     platforms: dict[str, GroupSummary] = {}
     thresholds: dict[str, bool | None] = {}
+    #: Sessions that ended ok or failed, by the platform that was asked for and the one that they got.
+    got: dict[str, dict[str, int]] = {}

@@ -17,6 +17,9 @@ from .registration import own_protocol
 
 #: `dropped`: its start time passed before anyone could run it (open-model loads).
 SessionStatus = Literal["ok", "failed", "cancelled", "lost", "dropped"]
+#: What the conductor may say of sessions. `unused`: a number that the load's time left over; nothing was
+#: planned under it, so it counts nowhere.
+OwedStatus = Literal["ok", "failed", "cancelled", "lost", "dropped", "unused"]
 #: Bounds on what a record may say: no number in it can break who sums them.
 Measure = Annotated[float, Meta(ge=0, le=1e12)]
 Moment = Annotated[float, Meta(ge=0, le=1e11)]
@@ -114,7 +117,7 @@ class ConductorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     job: str
     sessions: list[tuple[Whole, Whole]]
-    status: SessionStatus
+    status: OwedStatus
     at: Moment
     protocol: int = msgspec.field(default_factory=own_protocol)
     #: Attempts that were made, where they are known and the same for all.

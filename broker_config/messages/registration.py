@@ -44,6 +44,8 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str = ""
     cores: int = 0
     memory_bytes: int = 0
+    #: It runs scripts of users.
+    scripts: bool = False
 
 
 class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,8 @@ class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: Stream and consumers to pull from, by platform.
     stream: str = "DISPATCH"
     consumers: dict[str, str] = {}
+    #: The consumers of scripted jobs, by platform; for runners that allow scripts.
+    script_consumers: dict[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

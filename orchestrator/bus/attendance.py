@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from nats.aio.msg import Msg
 
@@ -12,9 +11,10 @@ from broker_config.api import RunnerView
 from broker_config.errors import MessageError
 from broker_config.messages import JobLog
 from broker_config.subjects import JOB_LOGS
+from orchestrator.core.fallback import Lanes
 from orchestrator.core.job_run import JobRun
 from orchestrator.core.roster import Roster
-from orchestrator.core.window import lane_of, slots_by_lane
+from orchestrator.core.window import lane_of, pools_of, slots_by_lane
 
 from .conducted import Conducted
 
@@ -25,8 +25,7 @@ class Attendance:
         self._roster = roster
         self._seen = -1
         self._unheard: set[str] = set()
-        #: Slots online in each lane.
-        self.lanes: Mapping[str, int] = {}
+        self.lanes = Lanes(jobs.clock())
 
     async def hear_starts(self) -> None:
         """Sessions as they start: heartbeats alone would miss the short ones."""
@@ -42,7 +41,7 @@ class Attendance:
             runner = self._roster.get(said.runner)
             if run is None or runner is None or said.event != "started":
                 return
-            _hold(run, said.session, said.attempt, runner, self._jobs.clock())
+            _hold(run, said.session, said.attempt, said.platform, runner, self._jobs.clock())
 
         sub = await self._jobs.jet.nc.subscribe(JOB_LOGS, cb=take)
         try:
@@ -55,17 +54,20 @@ class Attendance:
         if self._roster.version == self._seen:
             return
         self._seen = self._roster.version
-        self.lanes = slots_by_lane(
-            ([p.platform for p in r.platforms], r.pool, r.slots) for r in self._roster.online()
+        slots = slots_by_lane(
+            ([p.platform for p in r.platforms], pool, r.slots)
+            for r in self._roster.online()
+            for pool in pools_of(r.pool, scripts=r.scripts)
         )
+        self.lanes.look(slots, now)
         for runner in self._roster.all():
             if runner.state in ("lost", "offline"):
                 continue
             for s in runner.running:
                 run = self._jobs.runs.get(s.job)
                 if run is not None:
-                    _hold(run, s.session, s.attempt, runner, now)
-                if s.job in self._jobs.finished or (run is not None and run.job.desired == "cancel"):
+                    _hold(run, s.session, s.attempt, s.platform, runner, now)
+                if s.job in self._jobs.finished or (run is not None and run.is_ending):
                     # It was away when the job was cancelled, or runs what others have ended.
                     self._unheard.add(s.job)
 
@@ -76,7 +78,7 @@ class Attendance:
             await self._jobs.store.announce(job, "cancel")
 
 
-def _hold(run: JobRun, session: int, attempt: int, runner: RunnerView, now: float) -> None:
+def _hold(run: JobRun, session: int, attempt: int, platform: str, runner: RunnerView, now: float) -> None:
     if 1 <= session <= run.plan.size:
-        lane = lane_of(run.plan.platform(session), run.job.spec.pool)
+        lane = lane_of(platform or run.plan.platform(session), run.job.spec.dispatch_pool)
         run.hold(session, attempt, f"{runner.id}/{runner.instance}", lane, now)

@@ -27,7 +27,7 @@ class Auditor:
         job = await self._store.get(job_id)
         # After the document: of a job that is finished it is the last one.
         checkpoint = await self._store.checkpoint(job_id) if claimed is None else None
-        counts = job.counts if job.state == "finished" else Counts(planned=job.spec.total_sessions)
+        counts = job.counts if job.state == "finished" else Counts(planned=job.spec.planned_sessions)
         claim: Claim = claimed or checkpoint or counts
         books = Audit(job.spec, job, claim)
         await self._look_for_expired(job.after_seq, books)

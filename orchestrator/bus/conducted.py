@@ -10,7 +10,7 @@ import msgspec
 from broker_config import codec
 from broker_config.errors import Conflict, JobNotFound, MessageError
 from broker_config.job import Job
-from broker_config.messages import ConductorRecord, ErrorInfo, SessionStatus
+from broker_config.messages import ConductorRecord, ErrorInfo, OwedStatus
 from broker_config.streams import PROGRESS
 from broker_config.subjects import CONDUCTOR, session_record
 from orchestrator.core.job_run import JobRun
@@ -18,6 +18,9 @@ from orchestrator.core.plan import Plan
 
 from .jet import Jet
 from .job_store import JobStore
+
+#: Ranges in one record: two numbers of seven digits each stay far below the broker's 1 MiB.
+MAX_RANGES = 20_000
 
 
 class Conducted:
@@ -90,23 +93,23 @@ class Conducted:
         self,
         run: JobRun,
         sessions: list[tuple[int, int]],
-        status: SessionStatus,
+        status: OwedStatus,
         error: ErrorInfo | None = None,
         attempt: int = 0,
     ) -> None:
-        """Write the terminal record that the conductor owes for ranges of sessions.
+        """Write the terminal record that the conductor owes for ranges of sessions, or several for many.
 
         It counts when it comes back by the feed. Compare-and-set on the last such record of the job keeps a
         conductor that was replaced from writing one.
         """
-        if not sessions:
-            return
-        record = ConductorRecord(
-            job=run.id, sessions=sessions, status=status, at=self.clock(), error=error, attempt=attempt
-        )
-        self.must_lead()
-        ack = await self.jet.publish(
-            session_record(run.id, CONDUCTOR), codec.encode(record), expected_last=run.conductor_seq
-        )
-        run.conductor_seq = ack.seq
-        run.written_off(sessions)
+        for i in range(0, len(sessions), MAX_RANGES):
+            part = sessions[i : i + MAX_RANGES]
+            record = ConductorRecord(
+                job=run.id, sessions=part, status=status, at=self.clock(), error=error, attempt=attempt
+            )
+            self.must_lead()
+            ack = await self.jet.publish(
+                session_record(run.id, CONDUCTOR), codec.encode(record), expected_last=run.conductor_seq
+            )
+            run.conductor_seq = ack.seq
+            run.written_off(part)

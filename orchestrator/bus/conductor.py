@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from broker_config import codec
 from broker_config.errors import MessageError
 from broker_config.job import Job
+from broker_config.messages import Dispatch
 from broker_config.streams import PROGRESS
 from broker_config.subjects import SESSION_RECORDS
-from orchestrator.core.job_run import JobRun, ToSend
+from orchestrator.core.job_run import JobRun
 from orchestrator.core.roster import Roster
 from orchestrator.core.window import Window, places
 
@@ -173,24 +174,21 @@ class _Turns:
             await self._queue.withdraw_all(q.seq for q in left)
 
     async def _dispatch(self, now: float) -> None:
-        running = [r for r in self._jobs.runs.values() if r.job.desired == "run"]
-        for lane, slots in self._attendance.lanes.items():
-            queues = [r for r in running if r.waiting(lane)]
-            if not queues:
-                continue
-            free = places(slots, sum(r.by_lane.get(lane, 0) for r in self._jobs.runs.values()))
-            batch: list[tuple[JobRun, ToSend]] = []
-            for id, n in self._window.fill(lane, free, queues):
+        lanes = self._attendance.lanes
+        in_use: Counter[str] = Counter()
+        for run in self._jobs.runs.values():
+            in_use.update(run.by_lane)
+        free = {lane: places(slots, in_use[lane]) for lane, slots in lanes.slots.items()}
+        offers = [o for r in self._jobs.runs.values() if (o := r.offer(now, lanes, free))]
+        for lane, n_free in free.items():
+            by_job = {o.id: o for o in offers if o.waiting(lane)}
+            batch: list[tuple[JobRun, Dispatch]] = []
+            for id, n in self._window.fill(lane, n_free, list(by_job.values())):
                 run = self._jobs.runs[id]
-                batch += [(run, item) for item in run.take(lane, n)]
+                batch += [(run, message) for message in run.take(by_job[id], lane, n)]
             if not batch:
                 continue
             self._jobs.must_lead()
-            seqs = await self._queue.send(
-                [
-                    run.plan.dispatch(item.session, attempt=item.attempt, generation=run.job.generation)
-                    for run, item in batch
-                ]
-            )
-            for (run, item), seq in zip(batch, seqs, strict=True):
-                run.sent(lane, item, seq, now)
+            seqs = await self._queue.send([message for _, message in batch])
+            for (run, message), seq in zip(batch, seqs, strict=True):
+                run.sent(lane, message, seq, now)

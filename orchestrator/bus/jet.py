@@ -34,6 +34,8 @@ _FULL = frozenset({10077, 10122, 10047, 10023})
 _LOST_RACE = frozenset({10071, 10164})
 _DUPLICATE_IN_BATCH = 10201
 _NOT_FOUND = 10037
+#: What a store says of a message that it does not hold.
+_GONE = ("sequence", "not found", "no message", "deleted message", "store EOF")
 
 _AWAY = (
     nats.errors.TimeoutError,
@@ -170,7 +172,8 @@ class Jet:
         except _NoSuchMessage:
             return False
         except BrokerError as e:
-            if "sequence" in str(e) or "not found" in str(e):
+            # Words differ with where in the stream it would have been.
+            if any(words in str(e) for words in _GONE):
                 return False
             raise
         return True
@@ -240,6 +243,13 @@ class Jet:
             out += page
             if not page or len(out) >= info.get("total", len(out)):
                 return out
+
+    async def request(self, subject: str, data: bytes, *, timeout: float = TIMEOUT) -> bytes:
+        """The answer of somebody else than the broker."""
+        try:
+            return bytes((await kept(self.nc.request(subject, data, timeout=timeout))).data)
+        except _AWAY:
+            raise BrokerUnavailable(f"{subject}: no answer within {timeout:g} s; try again") from None
 
     async def _ask(
         self, subject: str, data: bytes, headers: dict[str, str] | None = None, *, empty_ok: bool = False

@@ -37,13 +37,14 @@ class JobHerald:
 
     def _headline(self, run: JobRun, now: float) -> JobProgress:
         run.progress_seq += 1
-        held = [f for f in run.in_flight.values() if now - f.held_at <= UNCLAIMED_AFTER]
+        # One that a runner holds for its time is not running yet.
+        held = [f for f in run.in_flight.values() if now - f.held_at <= UNCLAIMED_AFTER and f.start_at <= now]
         return headline(
             run.job,
             run.fold,
             seq=run.progress_seq,
             at=now,
-            rate=run.rate.at(now, run.fold.done.count),
+            rate=run.rate.at(now, run.fold.ended),
             running=len(held),
             dispatched=len(run.in_flight) - len(held),
             runners=len({h for f in held for h in f.holders}),

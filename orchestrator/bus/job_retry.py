@@ -65,6 +65,7 @@ def retry_spec(job: Job, sessions: list[int]) -> JobSpec:
         ],
         sessions=None,
         platforms={p: float(n) for p, n in platforms.items()},
+        fallback={p: others for p, others in job.spec.fallback.items() if p in platforms},
         # Thresholds of groups that the new job does not have cannot be measured.
         thresholds=[t for t in job.spec.expressions if "{" not in t],
         seed=None,

@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 
 from broker_config.errors import Conflict
-from broker_config.load import SharedSessions
 from orchestrator.core import job_machine, verdict
 from orchestrator.core.job_run import UNCLAIMED_AFTER, JobRun
 from orchestrator.core.progress import counts
+from orchestrator.core.window import shown
 
 from .attendance import Attendance
 from .conducted import Conducted
 from .dispatch_queue import DispatchQueue
 from .job_herald import JobHerald
+from .time_keeper import TimeKeeper
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which every job is looked at, whether anything has happened to it or not.
 TICK = 0.1
-#: After a cancel, sessions that no runner reports are written off after this long, s.
-CANCEL_GRACE = 5.0
 
 
 class JobSteward:
@@ -31,6 +30,7 @@ class JobSteward:
         self._queue = queue
         self._attendance = attendance
         self._herald = herald
+        self._time = TimeKeeper(jobs, queue)
         self._steered_at = 0.0
 
     async def steer_all(self, now: float) -> None:
@@ -46,19 +46,27 @@ class JobSteward:
     async def _steer(self, run: JobRun, now: float) -> None:
         """Bring the job's state to where its owner and its records want it."""
         job = run.job
-        limit = job.spec.load.max_duration if isinstance(job.spec.load, SharedSessions) else None
-        if limit and job.desired == "run" and job.started_at and now - job.started_at > limit:
-            await self._jobs.change(run, desired="cancel", reason=f"took longer than max_duration ({limit})")
+        if (
+            job.desired != "cancel"
+            and not run.fold.finished
+            and (words := run.alarm.look(now, job.started_at))
+        ):
+            await self._jobs.change(run, desired="cancel", ended_by="threshold", reason=words)
             await self._jobs.store.announce(job.id, "cancel")
+        await self._time.keep(run, now)
         waiting_for = self._waiting_for(run)
-        state = job_machine.next_state(
-            run.job, dispatched_any=bool(run.in_flight or run.fold.done.count), all_ended=run.fold.finished
-        )
+        begun = bool(run.in_flight or run.fold.done.count)
+        # A load that goes by the clock starts it when somebody is there to run its sessions.
+        starts = not run.schedule.timed or self._is_served(run, now)
+        if run.schedule.timed:
+            begun |= run.job.desired == "run" and starts
+        state = job_machine.next_state(run.job, dispatched_any=begun, all_ended=run.fold.finished)
         if state == "finished":
             await self._finish(run, now)
             return
-        if state != run.job.state or waiting_for != run.job.waiting_for:
-            started = run.job.started_at or (now if state == "running" else None)
+        started = run.job.started_at or (now if state == "running" and starts else None)
+        news = (state, waiting_for, started)
+        if news != (run.job.state, run.job.waiting_for, run.job.started_at):
             await self._jobs.change(run, state=state, waiting_for=waiting_for, started_at=started)
             log.info(
                 "job %s is %s%s", run.id, state, f", waiting for {', '.join(waiting_for)}" * bool(waiting_for)
@@ -67,11 +75,17 @@ class JobSteward:
             await self._take_back(run, now)
         elif run.job.desired == "cancel":
             await self._cancel(run, now)
+        else:
+            await self._time.fall_back(run, self._attendance.lanes, now)
 
     def _waiting_for(self, run: JobRun) -> list[str]:
         if run.job.desired != "run":
             return []
-        return sorted(lane for lane in run.lanes if not self._attendance.lanes.get(lane))
+        served = self._attendance.lanes.served
+        return sorted(shown(lane) for lane in run.lanes if not any(map(served, run.chains[lane])))
+
+    def _is_served(self, run: JobRun, now: float) -> bool:
+        return any(self._attendance.lanes.route(chain, now) for chain in run.chains.values())
 
     async def _take_back(self, run: JobRun, now: float) -> None:
         """A pause: what no runner has begun goes back to wait."""
@@ -83,30 +97,27 @@ class JobSteward:
         """Write off what never began at once, and what runners do not report in time after the grace."""
         if run.cancel_since is None:
             run.cancel_since = now
-            never_begun = run.open_ranges(run.waiting_sessions())
-            run.drop_waiting()
-            await self._jobs.write_off(run, never_begun, "cancelled")
+            await self._time.leave(run, run.take_waiting())
             for flight in list(run.in_flight.values()):
                 if flight.seq and not flight.held_at:
                     await self._queue.withdraw(flight.seq)
             return
-        overdue = now - run.cancel_since > CANCEL_GRACE
-        if now - run.cancel_since <= UNCLAIMED_AFTER:
-            return
-        gone = list(run.not_held(now, -1.0 if overdue else UNCLAIMED_AFTER))
-        if gone and not run.fold.finished:
-            await self._jobs.write_off(run, run.open_ranges(gone), "cancelled")
+        await self._time.end_running(run, now)
 
     async def _finish(self, run: JobRun, now: float) -> None:
         """Every session has its record: judge, and write the end down."""
         judgement = verdict.judge(
-            run.thresholds, run.fold, cancelled=run.job.desired == "cancel", reason=run.job.reason
+            run.thresholds,
+            run.fold,
+            cancelled=run.job.desired == "cancel",
+            reason=run.job.reason,
+            ended_by=run.job.ended_by,
         )
         run.job = job_machine.move(
             run.job,
             "finished",
             verdict=judgement.verdict,
-            reason=judgement.reason,
+            reason=judgement.reason or _ended_early(run, now),
             ended_at=now,
             waiting_for=[],
             counts=counts(run.fold),
@@ -127,3 +138,11 @@ class JobSteward:
         del self._jobs.runs[run.id]
         self._jobs.finished.add(run.id)
         await self._queue.withdraw_all(f.seq for f in run.in_flight.values() if f.seq)
+
+
+def _ended_early(run: JobRun, now: float) -> str:
+    """A load that ran out of numbers before its time was over says so."""
+    schedule, job = run.schedule, run.job
+    if not schedule.open_ended or job.spec.is_bounded or schedule.is_over(now, job.started_at):
+        return ""
+    return f"ended before its time: all {run.plan.size} sessions that a job of this load may have were run"

@@ -11,6 +11,7 @@ import msgspec
 
 from broker_config import codec
 from broker_config.api import JobPage, JobRow
+from broker_config.egress import without_credentials
 from broker_config.errors import (
     Conflict,
     JobNotFound,
@@ -19,15 +20,17 @@ from broker_config.errors import (
     SpecError,
     StreamFull,
 )
-from broker_config.job import Checkpoint, Job, checkpoint_key, job_key
+from broker_config.job import Checkpoint, Job, checkpoint_key, job_key, packed
 from broker_config.job_spec import JobSpec
 from broker_config.messages import JobControl
+from broker_config.proxy import Proxy
 from broker_config.streams import JOBS, PROGRESS
 from broker_config.subjects import job_control, token
 from orchestrator.core import admission, job_machine
 from orchestrator.core.job_machine import Command
 
 from .jet import Jet
+from .proxy_store import ProxyStore
 
 STREAM = f"KV_{JOBS.name}"
 _ATTEMPTS = 20
@@ -56,6 +59,7 @@ class JobStore:
         store_dir: str = "",
     ) -> None:
         self._jet = jet
+        self.proxies = ProxyStore(jet, clock=clock)
         self._allowed_origins = allowed_origins
         self._store_dir = store_dir
         self._clock = clock
@@ -67,15 +71,19 @@ class JobStore:
     ) -> tuple[Job, bool]:
         """Store a job; `(job, True)`, or `(the earlier job, False)` where the key was used before.
 
-        Raises `SpecError` if it may not go there, `Conflict` if the key was used for another spec,
-        `StreamFull` if its records would not fit.
+        Proxies of its own are kept apart; the stored spec names them without credentials.
+
+        Raises `SpecError` if it may not go there, or not leave so, `Conflict` if the key was used for another
+        spec, `StreamFull` if its records would not fit.
         """
-        if refused := admission.problems(spec, self._allowed_origins):
-            raise SpecError(refused)
-        await self._check_room(spec.total_sessions)
+        proxies = await self._admitted(spec, retry_of)
         id = self._new_id()
         if idempotency_key is not None:
             id = await self._claim(idempotency_key, spec, id)
+        if proxies:
+            # First: a session must find them.
+            await self.proxies.keep(id, proxies)
+            spec = msgspec.structs.replace(spec, egress=without_credentials(spec.egress))
         if spec.seed is None:
             spec = msgspec.structs.replace(spec, seed=self._new_seed())
         job = Job(
@@ -93,6 +101,18 @@ class JobStore:
         except Conflict:
             return await self.get(id), False
         return job, True
+
+    async def check(self, spec: JobSpec) -> None:
+        """Raise what `submit` would, but `Conflict`; nothing is stored."""
+        await self._admitted(spec, None)
+
+    async def _admitted(self, spec: JobSpec, retry_of: str | None) -> list[Proxy]:
+        """Proxies of the job's own, once all that may refuse it has been asked."""
+        if refused := admission.problems(spec, self._allowed_origins):
+            raise SpecError(refused)
+        proxies = await self.proxies.brought(spec, retry_of)
+        await self._check_room(spec.total_sessions)
+        return proxies
 
     async def _claim(self, key: str, spec: JobSpec, id: str) -> str:
         """Bind the key to a job id for good; the id that it is bound to."""
@@ -191,7 +211,7 @@ class JobStore:
         """Replace the checkpoint of that revision; the new revision. Raises `Conflict`: a conductor that was
         replaced must not overwrite what its successor wrote."""
         at = subject(checkpoint_key(checkpoint.job))
-        return (await self._jet.publish(at, codec.encode(checkpoint), expected_last=revision)).seq
+        return (await self._jet.publish(at, codec.encode(packed(checkpoint)), expected_last=revision)).seq
 
     async def page(self, *, cursor: str | None, limit: int, state: str | None) -> JobPage:
         """Newest first. `cursor` is the id that the page before ended with."""
@@ -223,7 +243,7 @@ class JobStore:
             name=job.spec.name,
             state=job.state,
             submitted_at=job.submitted_at,
-            planned=job.spec.total_sessions,
+            planned=counts.planned or job.spec.planned_sessions,
             ended=counts.ended,
             ok=counts.ok,
             failed=counts.failed,

@@ -21,6 +21,7 @@ from broker_config.messages import (
 )
 from broker_config.platform import parse_platform
 from broker_config.provisioning import ensure_dispatch_consumer
+from broker_config.script import pool_problem, scripts_pool
 from broker_config.streams import DISPATCH
 from broker_config.subjects import CONDUCTOR, RUNNER_REGISTER, RUNNER_REGISTER_QUEUE, token
 from orchestrator.core.roster import Roster
@@ -90,6 +91,10 @@ class Registrar:
                 raise ValueError(f"runner id {CONDUCTOR!r} is taken by the conductor; choose another")
             if r.pool is not None:
                 token(r.pool, "pool")
+                if wrong := pool_problem(r.pool):
+                    raise ValueError(f"pool {wrong}")
+                if r.scripts:
+                    token(scripts_pool(r.pool), "pool for scripts")
             for offer in r.platforms:
                 parse_platform(offer.platform)
             if not r.platforms:
@@ -109,19 +114,24 @@ class Registrar:
         return None
 
     async def _accept(self, r: RegisterRequest) -> RegisterReply:
-        consumers = {}
+        consumers, for_scripts = {}, {}
         try:
             for offer in r.platforms:
-                key = (offer.platform, r.pool)
-                if key not in self._consumers:
-                    self._consumers[key] = await ensure_dispatch_consumer(
-                        self._nc, offer.platform, r.pool, lease=self._lease
-                    )
-                consumers[offer.platform] = self._consumers[key]
+                consumers[offer.platform] = await self._consumer(offer.platform, r.pool)
+                if r.scripts:
+                    for_scripts[offer.platform] = await self._consumer(offer.platform, scripts_pool(r.pool))
         except BrokerError as e:
             return _refuse(r.runner, "unavailable", str(e), retry_after=1.0)
-        settings = RunnerSettings(lease_s=self._lease, stream=DISPATCH.name, consumers=consumers)
+        settings = RunnerSettings(
+            lease_s=self._lease, stream=DISPATCH.name, consumers=consumers, script_consumers=for_scripts
+        )
         return RegisterReply(runner=r.runner, settings=settings)
+
+    async def _consumer(self, platform: str, pool: str | None) -> str:
+        key = (platform, pool)
+        if key not in self._consumers:
+            self._consumers[key] = await ensure_dispatch_consumer(self._nc, platform, pool, lease=self._lease)
+        return self._consumers[key]
 
 
 def _refuse(

@@ -17,7 +17,8 @@ from nats.aio.msg import Msg
 from broker_config.streams import DISPATCH, MAX_DELIVER
 from broker_config.subjects import dispatch_consumer
 from orchestrator.core import attempts
-from orchestrator.core.job_run import UNCLAIMED_AFTER, InFlight, JobRun
+from orchestrator.core.in_flight import InFlight
+from orchestrator.core.job_run import UNCLAIMED_AFTER, JobRun
 from orchestrator.core.roster import Roster
 
 from .conducted import Conducted

@@ -6,9 +6,20 @@ counted. The state has constant size whatever the number of sessions, but for on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, StepCell, TimeBucket, Timeline
+from broker_config.job import (
+    MAX_TIME_BUCKETS,
+    Cell,
+    Checkpoint,
+    ErrorExample,
+    StepCell,
+    TimeBucket,
+    Timeline,
+)
+from broker_config.load import LATE_MS
 from broker_config.messages import (
     ConductorRecord,
     ErrorInfo,
@@ -22,6 +33,7 @@ from broker_config.threshold import parse as parse_threshold
 
 from .bitmap import Bitmap
 from .plan import Plan
+from .sliding import Sliding
 
 #: Metrics of `Measures` that are summarised, and the session's own duration.
 METRICS = (
@@ -38,6 +50,8 @@ METRICS = (
     "console_errors",
 )
 DURATION = "duration"
+#: How much too late sessions of an open model started.
+START_ERROR = "start_error"
 #: Groups beyond this many targets share one cell, so that the checkpoint stays small.
 MAX_TARGET_CELLS = 50
 OTHER_TARGETS = "(other targets)"
@@ -45,6 +59,13 @@ MAX_ERROR_KINDS = 100
 MAX_SUPERSEDED_RECORDS = 1_000
 #: Steps beyond so many names are not summarised.
 MAX_STEP_NAMES = 50
+#: Origins and proxies beyond so many are one.
+MAX_NAMES = 50
+OTHERS = "(others)"
+#: Kinds of errors that have examples, examples of each, and characters of their detail.
+MAX_EXAMPLE_KINDS = 30
+MAX_EXAMPLES = 3
+MAX_DETAIL = 200
 
 
 class Fold:
@@ -65,18 +86,36 @@ class Fold:
         self.steps = cp.steps
         self.superseded = cp.superseded
         self.superseded_records = cp.superseded_records
+        self.calm = cp.calm
+        self.examples = cp.examples
+        self.refused = cp.refused
+        self.third_parties = cp.third_parties
+        self.upstreams = cp.upstreams
+        self.got = cp.got
+        #: Told of each counted session; not part of the checkpoint.
+        self.windows: list[Sliding] = []
+        #: The latest time at which the stream stored a record.
+        self.newest = 0.0
         #: Records that name a session outside the plan: counted here and nowhere else.
         self.foreign = 0
         if not self.total.planned:
             self._lay_out()
 
     def _lay_out(self) -> None:
-        self.total.planned = self.plan.size
+        # Where the number of sessions is known at the end only, each counts as planned when it has ended.
+        known = not self.plan.open_ended
+        self.total.planned = self.plan.size if known else 0
         for i, (label, n) in enumerate(self.plan.planned_by_target().items()):
             key = label if i < MAX_TARGET_CELLS or label in self._judged else OTHER_TARGETS
-            self.targets.setdefault(key, Cell()).planned += n
+            self.targets.setdefault(key, Cell()).planned += n if known else 0
         for platform, n in self.plan.planned_by_platform().items():
-            self.platforms[platform] = Cell(planned=n)
+            self.platforms[platform] = Cell(planned=n if known else 0)
+
+    @property
+    def ended(self) -> int:
+        """Sessions that have ended, without numbers that were never used."""
+        t = self.total
+        return t.ok + t.failed + t.cancelled + t.lost + t.dropped
 
     @property
     def finished(self) -> bool:
@@ -92,6 +131,7 @@ class Fold:
         if seq <= self.seq:
             return []
         self.seq = seq
+        self.newest = max(self.newest, at or 0.0)
         if isinstance(record, SessionRecord):
             return [record.session] if self._session(seq, record, at or record.ended_at) else []
         return self._conductor(seq, record, at or record.at)
@@ -100,8 +140,12 @@ class Fold:
         if not self._take(seq, r.session):
             return False
         cells = self._cells(r.session)
+        if r.saturated and not self.total.saturated:
+            self.calm = {name: _copy(sketch) for name, sketch in self.total.metrics.items()}
         for cell in cells:
-            _count(cell, r.status)
+            self._count(cell, r.status)
+            if r.start_error_ms is not None and r.start_error_ms > LATE_MS:
+                cell.late += 1
             if r.attempt > 1:
                 cell.retried += 1
             if r.saturated:
@@ -109,16 +153,28 @@ class Fold:
             if r.status == "failed" and r.error and r.error.infrastructure:
                 cell.faults += 1
         if r.status in ("ok", "failed"):
+            self._got(r)
+            books = [cell.metrics for cell in cells]
+            if self.total.saturated and not r.saturated:
+                books.append(self.calm)
             for name in METRICS:
                 value = getattr(r.measures, name)
                 if value is not None:
-                    _measure(cells, name, float(value))
+                    _measure(books, name, float(value))
             if r.duration_ms:
-                _measure(cells, DURATION, r.duration_ms)
+                _measure(books, DURATION, r.duration_ms)
+            if r.start_error_ms is not None:
+                _measure(books, START_ERROR, r.start_error_ms)
             for step in r.steps:
                 self._step(step)
-        self._error(r.error)
+        _add_all(self.refused, r.refused)
+        _add_all(self.third_parties, r.third_parties)
+        _add_all(self.upstreams, dict.fromkeys(r.upstreams, 1))
+        if r.error is not None:
+            self._error(r.error, r.session, r)
         self._time(at, r.status, r.measures.load)
+        for window in self.windows:
+            window.add(at, r.status, *self._groups(r.session), r)
         return True
 
     def _conductor(self, seq: int, r: ConductorRecord, at: float) -> list[int]:
@@ -127,10 +183,15 @@ class Fold:
             for session in range(max(first, 1), min(last, self.plan.size) + 1):
                 if self._take(seq, session):
                     counted.append(session)
+                    if r.status == "unused":
+                        continue
                     for cell in self._cells(session):
-                        _count(cell, r.status)
-                    self._error(r.error)
+                        self._count(cell, r.status)
+                    if r.error is not None:
+                        self._error(r.error, session)
                     self._time(at, r.status, None)
+                    for window in self.windows:
+                        window.add(at, r.status, *self._groups(session), None)
         return counted
 
     def _take(self, seq: int, session: int) -> bool:
@@ -153,6 +214,18 @@ class Fold:
             label = OTHER_TARGETS
         return self.total, self.targets[label], self.platforms[self.plan.platform(session)]
 
+    def _count(self, cell: Cell, status: SessionStatus) -> None:
+        setattr(cell, status, getattr(cell, status) + 1)
+        if self.plan.open_ended:
+            cell.planned += 1
+
+    def _got(self, r: SessionRecord) -> None:
+        # A record cannot make up a platform: it must be one that the session could get.
+        asked = self.plan.platform(r.session)
+        if r.platform in self.plan.chain(asked):
+            by_platform = self.got.setdefault(asked, {})
+            by_platform[r.platform] = by_platform.get(r.platform, 0) + 1
+
     def _step(self, step: StepRecord) -> None:
         name = step.name[:64]
         cell = self.steps.get(name)
@@ -166,12 +239,21 @@ class Fold:
         else:
             cell.failed += 1
 
-    def _error(self, error: ErrorInfo | None) -> None:
-        if error is not None:
-            kind = error.kind[:64]
-            if kind not in self.errors and len(self.errors) >= MAX_ERROR_KINDS:
-                kind = "other"
-            self.errors[kind] = self.errors.get(kind, 0) + 1
+    def _groups(self, session: int) -> tuple[str, str]:
+        return self.plan.spec.targets[self.plan.target(session)].label, self.plan.platform(session)
+
+    def _error(self, error: ErrorInfo, session: int, r: SessionRecord | None = None) -> None:
+        kind = error.kind[:64]
+        if kind not in self.errors and len(self.errors) >= MAX_ERROR_KINDS:
+            kind = "other"
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+        if kind not in self.examples and len(self.examples) >= MAX_EXAMPLE_KINDS:
+            return
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < MAX_EXAMPLES:
+            target, platform = self._groups(session)
+            detail = error.detail[:MAX_DETAIL]
+            examples.append(ErrorExample(session, target, platform, r.runner[:64] if r else "", detail))
 
     def _time(self, at: float, status: SessionStatus, load: float | None) -> None:
         t = self.timeline
@@ -207,6 +289,12 @@ class Fold:
             timeline=self.timeline,
             errors=self.errors,
             steps=self.steps,
+            calm=self.calm,
+            examples=self.examples,
+            refused=self.refused,
+            third_parties=self.third_parties,
+            upstreams=self.upstreams,
+            got=self.got,
             superseded=self.superseded,
             superseded_records=self.superseded_records,
         )
@@ -228,17 +316,25 @@ def summary(sketch: Sketch) -> Summary:
     )
 
 
-def _count(cell: Cell, status: SessionStatus) -> None:
-    setattr(cell, status, getattr(cell, status) + 1)
-
-
-def _measure(cells: tuple[Cell, ...], name: str, value: float) -> None:
+def _measure(books: list[dict[str, Sketch]], name: str, value: float) -> None:
     index = bucket(value)
-    for cell in cells:
-        sketch = cell.metrics.get(name)
+    for book in books:
+        sketch = book.get(name)
         if sketch is None:
-            sketch = cell.metrics[name] = Sketch()
+            sketch = book[name] = Sketch()
         sketch.add(value, index)
+
+
+def _copy(sketch: Sketch) -> Sketch:
+    return msgspec.structs.replace(sketch, buckets=dict(sketch.buckets))
+
+
+def _add_all(sums: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, n in more.items():
+        key = name[:200]
+        if key not in sums and len(sums) >= MAX_NAMES:
+            key = OTHERS
+        sums[key] = sums.get(key, 0) + n
 
 
 def _widen(t: Timeline) -> None:

@@ -53,7 +53,13 @@ def command(job: Job, order: Command, reason: str = "") -> Job:
         return job
     generation = job.generation + (1 if order == "resume" else 0)
     words = reason or job.reason
-    return msgspec.structs.replace(job, desired=desired, generation=generation, reason=words)
+    return msgspec.structs.replace(
+        job,
+        desired=desired,
+        generation=generation,
+        reason=words,
+        ended_by="user" if order == "cancel" else job.ended_by,
+    )
 
 
 def next_state(job: Job, *, dispatched_any: bool, all_ended: bool) -> JobState:

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import heappop, heappush
 
 from broker_config.job import Checkpoint, Job
-from broker_config.load import peak
 from broker_config.messages import ConductorRecord, Dispatch, JobProgress, SessionRecord
 from broker_config.threshold import Threshold
 from broker_config.threshold import parse as parse_threshold
 
+from .alarm import Alarm
 from .bitmap import ranges
+from .fallback import Lanes
 from .fold import Fold
+from .in_flight import InFlight
+from .offer import Offer, choose
 from .plan import Plan
 from .progress import Rate
+from .rate_budget import RateBudget
+from .schedule import AHEAD, Schedule
+from .waiting import Line, ToSend
 from .window import lane_of
 
 #: A session that no runner has named for so long is not running: two heartbeats and a little, s.
 UNCLAIMED_AFTER = 2.5
-
-
-class InFlight(msgspec.Struct):
-    """A session that was dispatched and has no counted record yet. `seq` is its message in DISPATCH, 0 where
-    that is gone; times are of the conductor's clock."""
-
-    lane: str
-    seq: int
-    attempt: int
-    since: float
-    #: When a runner last said that it holds the session; 0 for never.
-    held_at: float = 0.0
-    #: Highest attempt that a runner was seen to make.
-    attempt_seen: int = 0
-    #: Runner instances that were seen to hold it.
-    holders: set[str] = set()
-    #: Sweeps in a row that found neither message nor holder.
-    missed: int = 0
-    #: The conductor has written its record, which has not come back by the feed yet.
-    written_off: bool = False
-
-
-class ToSend(NamedTuple):
-    session: int
-    attempt: int
 
 
 class JobRun:
@@ -69,6 +47,7 @@ class JobRun:
         self.conductor_seq = conductor_seq
         self.plan = plan
         self.fold = Fold(plan, checkpoint)
+        self.alarm = Alarm(job.spec, self.fold, resumed=checkpoint is not None)
         if checkpoint is None:
             self.fold.seq = job.after_seq
         self.progress_seq = checkpoint.progress_seq if checkpoint else 0
@@ -77,14 +56,31 @@ class JobRun:
         self.in_flight: dict[int, InFlight] = {}
         #: Sessions in flight by lane: what counts against the lane's window.
         self.by_lane: dict[str, int] = {}
-        self._waiting: dict[str, deque[ToSend]] = {}
+        self.schedule = Schedule(job.spec.load)
+        rate = job.spec.limits.rate
+        self.budget = RateBudget(rate) if rate is not None else None
+        pool = job.spec.dispatch_pool
+        #: By the lane that was asked for: the lanes that a session may get, first choice first.
+        self.chains = {lane_of(p, pool): [lane_of(c, pool) for c in plan.chain(p)] for p in plan.platforms}
+        self._lines: dict[str, Line] = {}
+        #: When virtual users that pause may begin their next session, the first on top.
+        self._resting: list[float] = []
+        #: Sessions that are expected to run at once, for their shares of the rate.
+        self._at_once = 1
+        self.laid_out_at = 0.0
         #: Something changed since the last progress / the last checkpoint.
         self.dirty = True
         self.unsaved = True
         self.progress: JobProgress | None = checkpoint.progress if checkpoint else None
         self.progress_at = 0.0
         self.saved_at = 0.0
+        #: Since when running sessions are told to end.
         self.cancel_since: float | None = None
+        #: Sessions that are dropped and not yet written off, and when some last were.
+        self.dropped: list[int] = []
+        self.dropped_at = 0.0
+        #: When a message was taken back because the load's time is over: a runner may have the session yet.
+        self.taken_back: dict[int, float] = {}
 
     # --- what the window asks ----------------------------------------------------------------------------
 
@@ -96,58 +92,118 @@ class JobRun:
     def priority(self) -> int:
         return self.job.spec.priority
 
-    @property
-    def room(self) -> int:
-        if self.job.desired != "run" or self.job.state == "finished":
+    def room(self, now: float) -> int:
+        """How many more sessions the job's own caps let out."""
+        job = self.job
+        if job.desired != "run" or job.state == "finished":
             return 0
-        return max(0, peak(self.job.spec.load) - len(self.in_flight))
+        while self._resting and self._resting[0] <= now:
+            heappop(self._resting)
+        vus = self.schedule.vus(now, job.started_at)
+        return max(0, vus - len(self.in_flight) - len(self._resting))
+
+    def offer(self, now: float, lanes: Lanes, free: Mapping[str, int]) -> Offer | None:
+        """What it would send now; `free` are the places in each lane."""
+        most = self.room(now)
+        if not most:
+            return None
+        routed = [
+            (lane, line)
+            for asked, line in self._lines.items()
+            if len(line) and (lane := lanes.route(self.chains[asked], now)) and free.get(lane)
+        ]
+        if not routed:
+            return None
+        if self.budget is not None:
+            self._at_once = self._expected(lanes, now)
+            most = min(most, self.budget.room(self._at_once))
+        chosen = choose(routed, free, most, lambda session: self._is_ready(session, now))
+        return Offer(self.id, self.priority, chosen) if chosen.items else None
+
+    def _expected(self, lanes: Lanes, now: float) -> int:
+        """Sessions that can run at once, by the slots that are online."""
+        mine = {lanes.route(chain, now) for chain in self.chains.values()} - {None}
+        return max(1, min(self.schedule.peak, sum(lanes.slots.get(lane, 0) for lane in mine if lane)))
+
+    def _is_ready(self, session: int, now: float) -> bool:
+        start = self.schedule.start_of(session, self.job.started_at)
+        return start is None or start <= now + AHEAD
 
     def waiting(self, lane: str) -> int:
-        queue = self._waiting.get(lane)
-        return len(queue) if queue else 0
+        """Sessions at most that wait for a platform, by its lane."""
+        line = self._lines.get(lane)
+        return len(line) if line else 0
 
     @property
     def lanes(self) -> list[str]:
-        """Lanes that sessions wait for."""
-        return [lane for lane, queue in self._waiting.items() if queue]
+        """Lanes that sessions wait for, as they were asked for."""
+        return [lane for lane, line in self._lines.items() if line.first()]
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether sessions that still run are to end now."""
+        return self.job.desired == "cancel" or self.cancel_since is not None
+
+    def lane_asked(self, session: int) -> str:
+        return lane_of(self.plan.platform(session), self.job.spec.dispatch_pool)
 
     # --- moves -------------------------------------------------------------------------------------------
 
     def lay_out(self, found: Iterable[tuple[int, Dispatch]], now: float) -> list[int]:
         """Start from what the broker holds: `(sequence, message)` of the job in DISPATCH. What has neither
         record nor message waits. Returns sequences of messages that are of no use any more."""
+        self.laid_out_at = now
         stale = []
         for seq, d in found:
             known = 1 <= d.session <= self.plan.size and d.session not in self.fold.done
             if known and d.session not in self.in_flight:
-                self._fly(d.session, lane_of(d.platform, d.pool), seq, d.attempt, now)
+                flight = self._fly(d.session, lane_of(d.platform, d.pool), seq, d.attempt, now)
+                flight.start_at = d.start_at or 0.0
+                if self.budget is not None and d.rate is not None:
+                    self.budget.recover(d.session, d.rate)
             else:
                 stale.append(seq)
+        pool = self.job.spec.dispatch_pool
         for platform, sessions in self.plan.sessions_by_platform().items():
-            self._waiting[lane_of(platform, self.job.spec.pool)] = deque(
-                ToSend(s, 1) for s in sessions if s not in self.fold.done and s not in self.in_flight
-            )
+            self._lines[lane_of(platform, pool)] = Line(sessions, self._is_gone)
+        if self.schedule.pacing and self.fold.ended:
+            # When the virtual users began is not known any more: surely not after this.
+            idle = self.schedule.vus(now, self.job.started_at) - len(self.in_flight)
+            self._resting = [now + self.schedule.pacing] * max(0, idle)
         return stale
 
-    def take(self, lane: str, n: int) -> list[ToSend]:
-        """The next `n` sessions of the lane, out of the waiting ones; those that ended meanwhile are left
-        out."""
-        queue = self._waiting[lane]
-        out: list[ToSend] = []
-        while queue and len(out) < n:
-            item = queue.popleft()
-            if item.session not in self.fold.done and item.session not in self.in_flight:
-                out.append(item)
+    def take(self, offer: Offer, lane: str, n: int) -> list[Dispatch]:
+        """The messages of the offer's next `n` sessions for the lane, which wait no more."""
+        out = []
+        for offered in offer.take(lane, n):
+            # A runner may have claimed it since: then the next one of its line goes.
+            item = self._lines[self.lane_asked(offered.session)].pop()
+            if item is None:
+                continue
+            rate = self.budget.take(item.session, self._at_once) if self.budget is not None else None
+            if self.budget is not None and rate is None:
+                self._lines[self.lane_asked(item.session)].put_back(item)
+                break
+            dispatch = self.plan.dispatch(
+                item.session,
+                attempt=item.attempt,
+                generation=self.job.generation,
+                rate=rate,
+                got=lane.partition(".")[0],
+                start_at=self.schedule.start_of(item.session, self.job.started_at),
+            )
+            out.append(dispatch)
         return out
 
-    def sent(self, lane: str, item: ToSend, seq: int, now: float) -> None:
+    def sent(self, lane: str, message: Dispatch, seq: int, now: float) -> None:
         """The session's message is in DISPATCH."""
-        flight = self.in_flight.get(item.session)
+        flight = self.in_flight.get(message.session)
         if flight is None:
-            self._fly(item.session, lane, seq, item.attempt, now)
+            flight = self._fly(message.session, lane, seq, message.attempt, now)
         else:
             # A runner has told of its start before the broker's answer was here.
-            flight.seq, flight.attempt = seq, item.attempt
+            flight.seq, flight.attempt = seq, message.attempt
+        flight.start_at = message.start_at or 0.0
         self.dirty = True
 
     def apply(self, seq: int, record: SessionRecord | ConductorRecord, at: float | None = None) -> list[int]:
@@ -156,6 +212,8 @@ class JobRun:
         left_over = []
         for session in self.fold.apply(seq, record, at):
             flight = self._land(session)
+            if flight and self.schedule.pacing:
+                heappush(self._resting, (flight.began or flight.since) + self.schedule.pacing)
             if flight and flight.seq and isinstance(record, ConductorRecord):
                 left_over.append(flight.seq)
             self.dirty = self.unsaved = True
@@ -167,7 +225,7 @@ class JobRun:
         """The session's message was withdrawn or has vanished: it waits again, first in line."""
         flight = self._land(session)
         if flight and session not in self.fold.done:
-            self._waiting.setdefault(flight.lane, deque()).appendleft(ToSend(session, attempt))
+            self._lines[self.lane_asked(session)].put_back(ToSend(session, attempt))
             self.dirty = True
 
     def hold(self, session: int, attempt: int, holder: str, lane: str, now: float) -> None:
@@ -178,8 +236,12 @@ class JobRun:
         if flight is None:
             # Withdrawn a moment too late: it runs, so it must not be sent again meanwhile, nor wait twice
             # should it vanish.
-            self._waiting[lane] = deque(i for i in self._waiting.get(lane, ()) if i.session != session)
+            if line := self._lines.get(self.lane_asked(session)):
+                line.remove(session)
             flight = self._fly(session, lane, 0, attempt, now)
+            if self.budget is not None:
+                self.budget.recover(session, self.budget.share(self._at_once))
+        flight.began = flight.began or now
         flight.held_at = now
         flight.missed = 0
         flight.attempt_seen = max(flight.attempt_seen, attempt)
@@ -203,14 +265,26 @@ class JobRun:
         return ranges([s for s in sessions if s not in self.fold.done])
 
     def waiting_sessions(self) -> Iterator[int]:
-        for queue in self._waiting.values():
-            for item in queue:
-                if item.session not in self.fold.done and item.session not in self.in_flight:
-                    yield item.session
+        for line in self._lines.values():
+            for item in line:
+                yield item.session
 
-    def drop_waiting(self) -> None:
-        """Nothing waits any more: the job is being cancelled."""
-        self._waiting.clear()
+    def take_waiting(self, wanted: Callable[[ToSend], bool] = lambda item: True) -> list[ToSend]:
+        """Take those out that are wanted: they are never sent."""
+        return [item for line in self._lines.values() for item in line.take_out(wanted)]
+
+    def drop_late(self, now: float) -> None:
+        """Sessions whose time has passed wait no more: they are to be written off as dropped."""
+        for line in self._lines.values():
+            while item := line.first():
+                start = self.schedule.start_of(item.session, self.job.started_at)
+                if start is None or start + self.schedule.late_limit >= now:
+                    break
+                line.pop()
+                self.dropped.append(item.session)
+
+    def _is_gone(self, session: int) -> bool:
+        return session in self.in_flight or session in self.fold.done
 
     def _fly(self, session: int, lane: str, seq: int, attempt: int, now: float) -> InFlight:
         flight = InFlight(lane=lane, seq=seq, attempt=attempt, since=now)
@@ -222,4 +296,6 @@ class JobRun:
         flight = self.in_flight.pop(session, None)
         if flight:
             self.by_lane[flight.lane] -= 1
+            if self.budget is not None:
+                self.budget.release(session)
         return flight

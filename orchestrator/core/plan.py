@@ -16,12 +16,15 @@ from broker_config.device import Device, as_devices
 from broker_config.egress import Egress
 from broker_config.job_spec import JobSpec
 from broker_config.journey_problems import MAX_ORIGINS
+from broker_config.load import is_open_ended, late_limit
 from broker_config.messages import Dispatch
 from broker_config.origin import Origin
 
 from .shares import split
 
 _DIRECT = Egress()
+#: Where nobody knows how many sessions there will be, the shares hold in every so many of them.
+BLOCK = 100
 
 
 class Plan:
@@ -30,7 +33,9 @@ class Plan:
     def __init__(self, job: str, spec: JobSpec) -> None:
         self.job = job
         self.spec = spec
+        #: Where the number of sessions is known at the end only, the most that there can be.
         self.size = spec.total_sessions
+        self.open_ended = is_open_ended(spec.load)
         self.platforms = list(spec.platform_weights)
         self._targets, self._platforms = _assign(spec, self.size)
         self._devices = as_devices(spec.devices)
@@ -44,6 +49,10 @@ class Plan:
 
     def platform(self, session: int) -> str:
         return self.platforms[self._platforms[session - 1]]
+
+    def chain(self, asked: str) -> list[str]:
+        """The platforms that a session for `asked` may get, first choice first."""
+        return [asked, *self.spec.fallback.get(asked, ())]
 
     def device(self, session: int) -> Device | None:
         """The session's device profile; None is the browser's own."""
@@ -65,20 +74,30 @@ class Plan:
         return position % len(data.rows)
 
     def dispatch(
-        self, session: int, *, attempt: int = 1, generation: int = 0, rate: float | None = None
+        self,
+        session: int,
+        *,
+        attempt: int = 1,
+        generation: int = 0,
+        rate: float | None = None,
+        got: str | None = None,
+        start_at: float | None = None,
     ) -> Dispatch:
-        """The message that sends the session to a runner. `rate` is its share of the job's rate ceiling."""
+        """The message that sends the session to a runner. `rate` is its share of the job's rate ceiling,
+        `got` the platform that takes it in place of the one that was asked for, `start_at` its time."""
         spec = self.spec
+        asked = self.platform(session)
         target = spec.targets[self.target(session)]
         row = self.row(session)
         return Dispatch(
             job=self.job,
             session=session,
-            platform=self.platform(session),
+            platform=got or asked,
+            asked=asked if got not in (None, asked) else None,
             target=target.label,
             url=target.url,
             attempt=attempt,
-            pool=spec.pool,
+            pool=spec.dispatch_pool,
             seed=session_seed(spec.seed or 0, session),
             retries=spec.retries,
             behaviour=spec.behaviour,
@@ -90,6 +109,8 @@ class Plan:
             device=self.device(session),
             egress=spec.egress if spec.egress != _DIRECT else None,
             third_party=spec.third_party,
+            start_at=start_at,
+            late_limit=0.0 if start_at is None else late_limit(spec.load),
             rate=rate,
             artifacts=spec.artifacts if spec.artifacts.keep else None,
             script=spec.script,
@@ -170,13 +191,31 @@ def _assign(spec: JobSpec, size: int) -> tuple[array[int], array[int]]:
     counts = [n if n is not None else next(shares) for n in fixed]
     targets = array("H", [i for i, n in enumerate(counts) for _ in range(n)])
     platforms = array("H", _interleave(split(size, list(spec.platform_weights.values()))))
-    # Fisher–Yates on random(), whose sequence Python promises to keep; shuffle() makes no such promise.
     rng = random.Random(spec.seed or 0)
-    for i in range(size - 1, 0, -1):
-        j = int(rng.random() * (i + 1))
-        targets[i], targets[j] = targets[j], targets[i]
-        platforms[i], platforms[j] = platforms[j], platforms[i]
+    if not is_open_ended(spec.load):
+        _shuffle(rng, 0, size, targets, platforms)
+        return targets, platforms
+    targets = array("H", _evenly(counts))
+    for first in range(0, size, BLOCK):
+        # Apart: or the first of two targets would meet the first of two platforms only.
+        _shuffle(rng, first, min(first + BLOCK, size), targets)
+        _shuffle(rng, first, min(first + BLOCK, size), platforms)
     return targets, platforms
+
+
+def _shuffle(rng: random.Random, first: int, end: int, *arrays: array[int]) -> None:
+    """The same for all arrays."""
+    # Fisher–Yates on random(), whose sequence Python promises to keep; shuffle() makes no such promise.
+    for i in range(end - 1, first, -1):
+        j = first + int(rng.random() * (i - first + 1))
+        for a in arrays:
+            a[i], a[j] = a[j], a[i]
+
+
+def _evenly(counts: list[int]) -> Iterator[int]:
+    """Indices, each `counts[i]` times: the j-th of an index's c comes at (j + ½)/c of the way."""
+    places = ([((j + 0.5) / c, i) for j in range(c)] for i, c in enumerate(counts))
+    return (i for _, i in heapq.merge(*places))
 
 
 def _interleave(counts: list[int]) -> Iterator[int]:

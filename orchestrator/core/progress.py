@@ -34,7 +34,7 @@ class Rate:
 def counts(fold: Fold, *, running: int = 0, dispatched: int = 0) -> Counts:
     t = fold.total
     return Counts(
-        planned=t.planned,
+        planned=t.planned + (running + dispatched if fold.plan.open_ended else 0),
         ok=t.ok,
         failed=t.failed,
         cancelled=t.cancelled,
@@ -45,6 +45,7 @@ def counts(fold: Fold, *, running: int = 0, dispatched: int = 0) -> Counts:
         superseded=fold.superseded,
         retried=t.retried,
         saturated=t.saturated,
+        late=t.late,
     )
 
 
@@ -80,6 +81,7 @@ def headline(
         targets=_groups(fold.targets.items()),
         platforms=_groups(fold.platforms.items()),
         thresholds=dict(thresholds or {}),
+        got={asked: dict(by_platform) for asked, by_platform in fold.got.items()},
     )
 
 
@@ -90,7 +92,7 @@ def first_headline(job: Job) -> JobProgress:
         seq=0,
         at=job.submitted_at,
         state=job.state,
-        counts=job.counts if job.counts.planned else Counts(planned=job.spec.total_sessions),
+        counts=job.counts if job.counts.planned else Counts(planned=job.spec.planned_sessions),
         name=job.spec.name,
         verdict=job.verdict,
         reason=job.reason,

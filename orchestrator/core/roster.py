@@ -132,4 +132,5 @@ def _view(beat: Heartbeat, now: float) -> RunnerView:
         saturated=beat.saturated,
         sessions_done=beat.sessions_done,
         running=beat.running,
+        scripts=beat.scripts,
     )

@@ -13,8 +13,11 @@ def split(total: int, weights: Sequence[float]) -> list[int]:
     whole = sum(weights)
     exact = [total * (w / whole) for w in weights]
     parts = [int(e) for e in exact]
-    # A float error can push the sum of the floors past the total by none or one; the remainders settle it.
     order = sorted(range(len(weights)), key=lambda i: (parts[i] - exact[i], i))
-    for i in order[: total - sum(parts)]:
+    left = total - sum(parts)
+    for i in order[: max(0, left)]:
         parts[i] += 1
+    # Float errors can push the sum of the floors past the total.
+    for i in [i for i in reversed(order) if parts[i]][: max(0, -left)]:
+        parts[i] -= 1
     return parts

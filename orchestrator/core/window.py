@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from broker_config.script import SCRIPTS, scripts_pool
+
 #: Sessions dispatched for each slot online: one running, one ready when it ends.
 WINDOW_PER_SLOT = 2
 
@@ -79,6 +81,20 @@ def places(slots: int, dispatched: int) -> int:
 
 def lane_of(platform: str, pool: str | None) -> str:
     return f"{platform}.{pool}" if pool else platform
+
+
+def shown(lane: str) -> str:
+    """The lane as people read it."""
+    platform, _, pool = lane.partition(".")
+    if pool == SCRIPTS or pool.endswith(f"_{SCRIPTS}"):
+        own = pool.removesuffix(SCRIPTS).removesuffix("_")
+        return f"{lane_of(platform, own)} (with --allow-scripts)"
+    return lane
+
+
+def pools_of(pool: str | None, *, scripts: bool) -> list[str | None]:
+    """The pools whose sessions a runner of `pool` takes."""
+    return [pool, scripts_pool(pool)] if scripts else [pool]
 
 
 def slots_by_lane(runners: Iterable[tuple[Sequence[str], str | None, int]]) -> Mapping[str, int]:

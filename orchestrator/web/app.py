@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker_config import codec
 from broker_config.api import API_PREFIX
 
-from . import health, jobs, runners, sessions
+from . import artifacts, health, jobs, plans, proxies, reports, runners, sessions
 from .fan_out import FanOut
 from .openapi import document
 from .problems import HANDLERS, problem_response
@@ -68,14 +68,23 @@ def create_app(state: WebState) -> Starlette:
         async with FanOut(feed=state.feed, jobs=state.jobs, fleet=state.fleet) as fan_out:
             yield {"web": state, "fan_out": fan_out}
 
-    typed = [*jobs.ROUTES, *sessions.ROUTES, *runners.ROUTES, *health.ROUTES]
+    typed = [
+        *jobs.ROUTES,
+        *plans.ROUTES,
+        *reports.ROUTES,
+        *sessions.ROUTES,
+        *artifacts.ROUTES,
+        *runners.ROUTES,
+        *proxies.ROUTES,
+        *health.ROUTES,
+    ]
     described = codec.encode(document(typed, version=state.version))
 
     async def openapi(request: Request) -> Response:
         return Response(described, media_type="application/json")
 
     routes: list[BaseRoute] = [
-        Mount(API_PREFIX, routes=[*typed, Route("/openapi.json", openapi)]),
+        Mount(API_PREFIX, routes=[*typed, artifacts.CONTENT, Route("/openapi.json", openapi)]),
         WebSocketRoute("/ws", socket),
         Route("/ws", _upgrade),
         _frontend(state.static),

@@ -14,6 +14,7 @@ from broker_config.errors import Problem
 from broker_config.job import Cell, Job, Timeline
 from broker_config.job_spec import JobSpec, SpecSource, json_schema, read_spec
 from broker_config.messages import JobState
+from orchestrator.core.report.data import thresholds
 from orchestrator.core.standing import standing
 
 from .cursor import seal, unseal
@@ -67,7 +68,7 @@ async def get_job_detail(request: Request, *, id: str) -> JobDetail:
     job = await web(request).jobs.get(id)
     checkpoint = await web(request).jobs.checkpoint(id)
     if checkpoint is None:
-        total = Cell(planned=job.spec.total_sessions)
+        total = Cell(planned=job.spec.planned_sessions)
         return JobDetail(job=id, seq=0, total=total, targets={}, platforms={}, timeline=Timeline(), errors={})
     return JobDetail(
         job=id,
@@ -77,6 +78,10 @@ async def get_job_detail(request: Request, *, id: str) -> JobDetail:
         platforms=checkpoint.platforms,
         timeline=checkpoint.timeline,
         errors=checkpoint.errors,
+        calm=checkpoint.calm,
+        steps=checkpoint.steps,
+        got=checkpoint.got,
+        thresholds=thresholds(job, checkpoint),
     )
 
 

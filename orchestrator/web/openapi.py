@@ -64,8 +64,9 @@ def _operation(op: Operation, refs: dict[int, Any], components: dict[str, Any]) 
     if "query" in op.hints:
         problems.add(422)
     answer = refs.get(id(op.answer), {"type": "object"})
+    content = _json(answer) | {m: {"schema": {"type": "string"}} for m in op.media}
     out["responses"] = {
-        **{str(s): {"description": words, "content": _json(answer)} for s, words in op.statuses.items()},
+        **{str(s): {"description": words, "content": content} for s, words in op.statuses.items()},
         **{
             str(s): {
                 "description": HTTPStatus(s).phrase,

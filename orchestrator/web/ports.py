@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, Protocol
 
-from broker_config.api import Health, JobPage, PlatformView, RunnerView, SessionPage
+from broker_config.api import (
+    ArtifactPage,
+    ArtifactView,
+    Health,
+    JobPage,
+    PlatformView,
+    ProxyImport,
+    ProxyPoolRow,
+    ProxyPoolView,
+    ProxyTestReport,
+    RunnerView,
+    SessionPage,
+    SessionRow,
+)
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import JobSpec
 from broker_config.messages import JobLog, JobProgress
@@ -18,6 +31,10 @@ class Jobs(Protocol):
     async def submit(self, spec: JobSpec, *, source: str, idempotency_key: str | None) -> tuple[Job, bool]:
         """The job, and True if it was newly made. Raises `Conflict` (the key was used for another spec) and
         `StreamFull`."""
+        ...
+
+    async def check(self, spec: JobSpec) -> None:
+        """Raises what `submit` would raise of the spec, and stores nothing."""
         ...
 
     async def get(self, job: str) -> Job:
@@ -48,6 +65,22 @@ class Audits(Protocol):
 class Sessions(Protocol):
     async def page(self, job: str, *, cursor: str | None, limit: int, status: str | None) -> SessionPage: ...
 
+    def counted(self, job: str) -> AsyncIterator[list[SessionRow]]:
+        """The counted records, some hundreds at a time. Raises `JobNotFound`."""
+        ...
+
+
+class Artifacts(Protocol):
+    async def page(
+        self, job: str, *, cursor: str | None, limit: int, session: int | None = None
+    ) -> ArtifactPage:
+        """Raises `JobNotFound`."""
+        ...
+
+    async def get(self, name: str) -> tuple[ArtifactView, AsyncIterator[bytes]]:
+        """Raises `ArtifactNotFound`."""
+        ...
+
 
 class Fleet(Protocol):
     """The runners as their heartbeats show them."""
@@ -66,6 +99,30 @@ class Fleet(Protocol):
     def runner(self, id: str) -> RunnerView | None: ...
 
     def platforms(self) -> list[PlatformView]: ...
+
+
+class Proxies(Protocol):
+    """Pools of proxies. Every call may raise `BrokerUnavailable`; those that name a pool, `PoolNotFound`."""
+
+    async def pools(self) -> list[ProxyPoolRow]: ...
+
+    async def view(self, name: str) -> ProxyPoolView: ...
+
+    async def take(self, name: str, text: str, *, replace: bool) -> ProxyImport:
+        """Raises `SpecError` and `StreamFull`."""
+        ...
+
+    async def switch(self, name: str, proxies: Sequence[str] | None, *, enabled: bool) -> ProxyPoolView:
+        """Raises `SpecError`. None is all."""
+        ...
+
+    async def remove(self, name: str) -> None: ...
+
+
+class ProxyTrials(Protocol):
+    async def test(self, name: str, *, first: int, url: str, runner: str) -> ProxyTestReport:
+        """Raises `PoolNotFound`, `SpecError`, `Conflict` and `BrokerUnavailable`."""
+        ...
 
 
 class Status(Protocol):

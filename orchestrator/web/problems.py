@@ -13,6 +13,7 @@ from starlette.types import ExceptionHandler
 from broker_config import codec
 from broker_config.api import API_PREFIX, Problem
 from broker_config.errors import (
+    ArtifactNotFound,
     BrokerError,
     BrokerUnavailable,
     Conflict,
@@ -20,6 +21,7 @@ from broker_config.errors import (
     JobNotFound,
     MessageError,
     NameRefused,
+    PoolNotFound,
     SpecError,
     StreamFull,
     TrafficBusterError,
@@ -33,6 +35,8 @@ RETRY_AFTER = 2
 #: The first that fits counts.
 STATUS: tuple[tuple[type[TrafficBusterError], int], ...] = (
     (JobNotFound, 404),
+    (ArtifactNotFound, 404),
+    (PoolNotFound, 404),
     (IllegalTransition, 409),
     (Conflict, 409),
     (SpecError, 422),

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from types import UnionType
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -47,6 +48,8 @@ class Operation(NamedTuple):
     problems: tuple[int, ...]
     #: Headers that it reads, with their meaning.
     headers: dict[str, str]
+    #: Types of the answers that are no JSON.
+    media: tuple[str, ...]
     hints: dict[str, Any]
     path_names: tuple[str, ...]
 
@@ -54,12 +57,13 @@ class Operation(NamedTuple):
     def answer(self) -> Any:
         """Type of the answer's body."""
         hint = self.hints["return"]
-        return get_args(hint)[0] if get_origin(hint) is Reply else hint
+        return get_args(hint)[0] if get_origin(hint) in (Reply, UnionType) else hint
 
 
 class TypedRoute(Route):
     """`handler(request, *, body: Struct, query: Struct, <path parameters>: str) -> Struct | Reply[Struct]`.
 
+    A handler of `Struct | Response` may answer by itself, with one of the types `media`.
     Body and query may be left out. `read` turns the body's plain JSON into what the handler gets, and may
     raise `SpecError`; without it the body is converted to its type.
     """
@@ -76,6 +80,7 @@ class TypedRoute(Route):
         headers: dict[str, str] | None = None,
         read: Callable[[Any], Any] | None = None,
         max_body: int = MAX_BODY,
+        media: tuple[str, ...] = (),
     ) -> None:
         hints = get_type_hints(handler, include_extras=True)
         names = inspect.signature(handler).parameters
@@ -86,6 +91,7 @@ class TypedRoute(Route):
             statuses=statuses or {200: "Done."},
             problems=problems,
             headers=headers or {},
+            media=media,
             hints=hints,
             path_names=tuple(n for n in names if n not in ("request", "body", "query")),
         )
@@ -98,6 +104,8 @@ class TypedRoute(Route):
             if "body" in hints:
                 given["body"] = await _body(request, hints["body"], read, max_body)
             out = await handler(request, **given)
+            if isinstance(out, Response):
+                return out
             value, code = out if isinstance(out, Reply) else (out, status)
             return Response(codec.encode(value), code, media_type="application/json")
 

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 
 from orchestrator.core.outbox import SlowLimits
 
-from .ports import Audits, Feed, Fleet, Jobs, Retry, Sessions, Status
+from .ports import Artifacts, Audits, Feed, Fleet, Jobs, Proxies, ProxyTrials, Retry, Sessions, Status
 
 if TYPE_CHECKING:
     from .fan_out import FanOut
@@ -24,7 +24,10 @@ class WebState:
     sessions: Sessions
     retry: Retry
     audits: Audits
+    artifacts: Artifacts
     fleet: Fleet
+    proxies: Proxies
+    proxy_trials: ProxyTrials
     status: Status
     feed: Feed
     static: Path | None = None

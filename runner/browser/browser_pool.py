@@ -12,11 +12,12 @@ from playwright.async_api import Browser, Error
 
 from broker_config.errors import BrowserNotStarted
 from runner.core.failure import tidy
+from runner.gate.lease import Lease
 
 from .bounded import bounded
 from .driver import Driver
 from .found import FoundBrowser
-from .launch import launch_options, launcher_name
+from .launch import fenced, launch_options, launcher_name
 from .processes import kill_tree, marked_child, new_mark
 from .running import RunningBrowser
 
@@ -29,13 +30,17 @@ LAUNCH_LIMIT = 30.0
 class BrowserPool:
     """One browser takes new sessions; retired ones live on until their last session has ended.
 
-    `user_agent` is what browsers started from now on send; "" is their own.
+    `user_agent` is what browsers started from now on send; "" is their own. `wall` is the lease of an empty
+    policy, for what belongs to no session; it lives longer than the browsers.
     """
 
-    def __init__(self, found: FoundBrowser, driver: Driver, *, retire_after: int = RETIRE_AFTER) -> None:
+    def __init__(
+        self, found: FoundBrowser, driver: Driver, wall: Lease, *, retire_after: int = RETIRE_AFTER
+    ) -> None:
         self.found = found
         self.user_agent = ""
         self._driver = driver
+        self._wall = wall
         self._retire_after = retire_after
         self._lock = asyncio.Lock()
         self._current: RunningBrowser | None = None
@@ -123,6 +128,7 @@ class BrowserPool:
             playwright = await self._driver.playwright()
             launcher = getattr(playwright, launcher_name(self.found.browser))
             options = launch_options(self.found, mark, self.user_agent, LAUNCH_LIMIT)
+            options = fenced(options, self.found.browser, self._wall)
             # A little longer than Playwright's own limit, whose message tells more.
             browser: Browser = await bounded(
                 launcher.launch(**options), LAUNCH_LIMIT + 5, [kill, self._driver.kill]

@@ -15,6 +15,7 @@ from playwright.async_api import Error, Playwright, async_playwright
 
 from broker_config.errors import BrowserNotStarted
 
+from . import ffmpeg
 from .bounded import bounded
 from .processes import alive, kill_tree
 from .scratch import VARIABLES, Scratch, sweep
@@ -36,11 +37,18 @@ class Driver:
         self._process: psutil.Process | None = None
         self._dead = False
         self._scratch: Scratch | None = None
+        #: Whether videos can be made.
+        self.films = False
 
     @property
     def process(self) -> psutil.Process | None:
         """The driver's process, where it was started."""
         return self._process
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its browsers and their sessions keep temporary files; gone when it ends."""
+        return self._scratch.path if self._scratch is not None else None
 
     @property
     def alive(self) -> bool:
@@ -84,6 +92,9 @@ class Driver:
         try:
             scratch = self._scratch = Scratch(temporary)
             environment |= dict.fromkeys(VARIABLES, str(scratch.path))
+            made = ffmpeg.environment(scratch.path)
+            self.films = made is not None
+            environment |= made or {}
             with _environment(environment):
                 playwright = await bounded(manager.start(), START_LIMIT, [kill])
             self._process = psutil.Process(manager._connection._transport._proc.pid)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from importlib import metadata
 from typing import Any
 
@@ -15,11 +16,16 @@ from broker_config.errors import BrowserError, BrowserNotStarted
 from broker_config.messages import Dispatch, ErrorInfo, PlatformOffer
 from broker_config.platform import this_system
 from runner.core.behaviour import plan_behaviour
+from runner.core.egress_policy import EgressPolicy
 from runner.core.egress_pool import EgressPool
-from runner.core.failure import classify, tidy
+from runner.core.failure import Evidence, classify, tidy
 from runner.core.identity import marked, of_session
 from runner.core.journey_plan import plan_journey
 from runner.core.outcome import Outcome
+from runner.core.session_policy import session_policy, wants_proxies
+from runner.gate.event import EgressEvent, OnEvent, log_event
+from runner.gate.gate import Gate
+from runner.gate.lease import Lease
 
 from .bounded import bounded, end
 from .browser_pool import RETIRE_AFTER, BrowserPool
@@ -28,6 +34,7 @@ from .driver import Driver
 from .found import FoundBrowser
 from .installer import ensure
 from .processes import sweep_orphans
+from .recording import Recording
 from .running import RunningBrowser
 from .session import Say, Session
 
@@ -44,6 +51,9 @@ class BrowserExecutor:
     `browsers` holds names, paths or `<name>=<path>`; None takes what there is (see `finder.installed`). `say`
     hears what takes time at the start. `retire_after` is the number of sessions after which a browser is
     replaced; `clock` gives seconds, for durations.
+
+    All traffic of its browsers goes through an egress gate of its own; `on_egress` is called with what
+    happens to proxies there.
     """
 
     def __init__(
@@ -61,6 +71,11 @@ class BrowserExecutor:
         self._driver = Driver()
         self._pools: dict[str, BrowserPool] = {}
         self._offers: list[PlatformOffer] = []
+        self._version = metadata.version("trafficbuster")
+        self.on_egress: OnEvent = log_event
+        self._egress = AsyncExitStack()
+        self._gate: Gate
+        self._wall: Lease
 
     @property
     def platforms(self) -> Sequence[PlatformOffer]:
@@ -73,6 +88,8 @@ class BrowserExecutor:
             self._tell(f"ended {swept} browser(s) that a runner had left behind")
         troubles = []
         try:
+            self._gate = await self._egress.enter_async_context(Gate(on_event=self._on_egress))
+            self._wall = await self._egress.enter_async_context(self._gate.session(EgressPolicy()))
             for found in await ensure(self._wanted, self._tell):
                 self._tell(f"starting {found}")
                 try:
@@ -88,13 +105,16 @@ class BrowserExecutor:
 
     async def run(self, dispatch: Dispatch, say: Say, pool: EgressPool | None = None) -> Outcome:
         """Run one session; see `Executor.run`."""
+        if wants_proxies(dispatch) and pool is None:
+            return _not_run("egress_failed", "the session needs proxies, and its runner has none of them")
         browsers = self._pools.get(dispatch.platform)
         if browsers is None:
             offered = ", ".join(self._pools) or "nothing"
             return _not_run("platform_not_offered", f"asked for {dispatch.platform}; offered is {offered}")
         try:
             async with browsers.lease() as running:
-                return await self._run(running, browsers, dispatch, say)
+                with Recording(dispatch, self._driver.folder, say, video=self._driver.films) as recording:
+                    return await self._run(running, browsers, dispatch, say, pool, recording)
         except BrowserNotStarted as e:
             return _not_run("browser_not_started", str(e))
 
@@ -105,22 +125,65 @@ class BrowserExecutor:
             for pool in pools.values():
                 await pool.close()
         finally:
-            await self._driver.close()
+            try:
+                await self._driver.close()
+            finally:
+                await self._egress.aclose()
 
-    async def _run(self, running: RunningBrowser, pool: BrowserPool, dispatch: Dispatch, say: Say) -> Outcome:
+    def _on_egress(self, event: EgressEvent) -> None:
+        self.on_egress(event)
+
+    async def _run(
+        self,
+        running: RunningBrowser,
+        pool: BrowserPool,
+        dispatch: Dispatch,
+        say: Say,
+        proxies: EgressPool | None,
+        recording: Recording,
+    ) -> Outcome:
         plan = plan_behaviour(dispatch.behaviour, dispatch.seed)
         try:
             options = await self._options(pool, dispatch)
             journey = plan_journey(dispatch)
         except KeyError as e:
             return _not_run("not_known_here", f"this runner knows no {e.args[0]!r}, which the session needs")
-        session = Session(dispatch, plan, options, say, journey)
-        limit = float(dispatch.limits.session)
-        began = self._clock()
-        visit = asyncio.create_task(session.visit(running.browser))
         try:
-            await asyncio.wait({visit}, timeout=limit)
-            late = not visit.done()
+            policy = session_policy(dispatch, self._version)
+        except ValueError as e:
+            return _not_run("not_known_here", f"this runner cannot read where the session may go: {e}")
+        began = self._clock()
+        async with self._gate.session(policy, proxies) as lease:
+            session = Session(dispatch, plan, options, say, lease, recording, journey)
+            evidence = await self._visited(session, running, float(dispatch.limits.session))
+            duration = self._clock() - began - recording.spent
+            await lease.settle()
+            seen = lease.report()
+            info = classify(session.with_egress(evidence))
+        if seen.delayed:
+            # Part of the times that were measured, and not the site's.
+            say("line", f"the rate ceiling held {seen.delayed} request(s) back, {seen.delay:.2f} s in all")
+        return Outcome(
+            status="ok" if info is None else "failed",
+            duration_ms=round(duration * 1000, 1),
+            error=info,
+            measures=session.measures,
+            pages=session.pages,
+            steps=session.steps,
+            shots=session.shots.taken,
+            artifacts=await recording.collect(failed=info is not None, shots=session.shots.taken),
+            upstreams=seen.upstreams,
+            refused=seen.refused_by_origin,
+            third_parties=seen.third_parties,
+        )
+
+    async def _visited(self, session: Session, running: RunningBrowser, limit: float) -> Evidence:
+        """Run the session to its end, and leave it; what was seen."""
+        visit = asyncio.create_task(session.visit(running.browser))
+        strayed = asyncio.create_task(session.watch.strayed.wait())
+        try:
+            await asyncio.wait({visit, strayed}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            late = not visit.done() and not strayed.done()
             error = visit.exception() if visit.done() and not visit.cancelled() else None
             # Asked for now: afterwards it could be our own doing.
             session.freeze()
@@ -131,20 +194,15 @@ class BrowserExecutor:
                 runner_fault=not isinstance(error, Error | None),
                 session_limit=limit if late else None,
             )
+            if not gone:
+                failed = classify(evidence) is not None
+                await session.recording.capture(session.context, session.page, failed=failed)
         finally:
+            strayed.cancel()
             await _leave(session, visit, running)
         if evidence.runner_fault and not gone:
             log.error("unexpected error in a session", exc_info=error)
-        info = classify(evidence)
-        return Outcome(
-            status="ok" if info is None else "failed",
-            duration_ms=round((self._clock() - began) * 1000, 1),
-            error=info,
-            measures=session.measures,
-            pages=session.pages,
-            steps=session.steps,
-            shots=session.shots.taken,
-        )
+        return evidence
 
     async def _options(self, pool: BrowserPool, dispatch: Dispatch) -> dict[str, Any]:
         """Arguments of the session's context. `KeyError` names a device that Playwright does not have."""
@@ -153,13 +211,13 @@ class BrowserExecutor:
             devices = (await self._driver.playwright()).devices
             options = context_options(device, devices, pool.found.browser)
             if "user_agent" in options:
-                agent = marked(user_agent(options["user_agent"], agent), metadata.version("trafficbuster"))
+                agent = marked(user_agent(options["user_agent"], agent), self._version)
         return {**options, "user_agent": of_session(agent, dispatch)}
 
     async def _try(self, found: FoundBrowser) -> None:
         """Start a browser, see that it works and what it calls itself; start it again as sessions need it."""
         platform = f"{this_system()}-{found.browser}"
-        trial = BrowserPool(found, self._driver)
+        trial = BrowserPool(found, self._driver, self._wall)
         try:
             async with trial.lease() as running:
                 version = running.browser.version
@@ -172,8 +230,8 @@ class BrowserExecutor:
                     raise BrowserNotStarted(f"{found} starts, but opens no page: {reason}") from e
         finally:
             await trial.close()
-        pool = BrowserPool(found, self._driver, retire_after=self._retire_after)
-        pool.user_agent = marked(own, metadata.version("trafficbuster"))
+        pool = BrowserPool(found, self._driver, self._wall, retire_after=self._retire_after)
+        pool.user_agent = marked(own, self._version)
         await pool.warm()
         self._pools[platform] = pool
         self._offers.append(PlatformOffer(platform=platform, browser_version=version))
@@ -193,7 +251,9 @@ async def _leave(session: Session, visit: asyncio.Task[None], running: RunningBr
         # A context may be in the making that nobody will ever close; it goes with its browser.
         running.retired = True
     closing = asyncio.create_task(session.close())
-    await end({visit, closing}, [running.kill, running.kill_driver], CLOSE_LIMIT)
+    recording = session.recording
+    limit = CLOSE_LIMIT + recording.closing
+    await end({visit, closing, *recording.pending}, [running.kill, running.kill_driver], limit)
 
 
 def _not_run(kind: str, detail: str) -> Outcome:

@@ -111,6 +111,12 @@ def installed(
     return list(found.values())
 
 
+def windowed(*, environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[FoundBrowser]:
+    """The browsers that can open a window, the better first. Raises `SettingsError` as `installed` does."""
+    told = [_at(w, root) for w in _told(environ) if w.path is not None]
+    return [f for f in (*told, *_everywhere(environ, root)) if not f.headless_shell]
+
+
 def _told(environ: Mapping[str, str]) -> list[Wanted]:
     parts = environ.get(VARIABLE, "").split(",")
     return [parse_wanted(part, VARIABLE) for part in parts if part.strip()]
@@ -120,7 +126,7 @@ def _at(want: Wanted, root: Path) -> FoundBrowser:
     path = Path(_BEHIND.get(want.path or "", want.path or "")).expanduser()
     if not path.is_file() and want.path is not None:
         path = Path(want.path).expanduser()
-    if not _is_program(path):
+    if not is_program(path):
         raise SettingsError(f"there is no program at {want.path}; correct the path of {want.browser}")
     return describe(want.browser, path)
 
@@ -129,7 +135,7 @@ def _everywhere(environ: Mapping[str, str], root: Path) -> Iterator[FoundBrowser
     """All that can be found, the better first."""
     yield from _playwrights_own(environ)
     for browser, path in _known_places(environ, root):
-        if _is_program(path):
+        if is_program(path):
             yield describe(browser, path)
 
 
@@ -142,15 +148,15 @@ def _playwrights_own(environ: Mapping[str, str]) -> Iterator[FoundBrowser]:
     versions = {b["name"]: (str(b["revision"]), str(b.get("browserVersion", ""))) for b in listed}
     for name, browser in _OWN:
         revision, version = versions.get(name, ("", ""))
-        folder = _downloads(environ, package) / f"{name.replace('-', '_')}-{revision}"
+        folder = downloads(environ, package) / f"{name.replace('-', '_')}-{revision}"
         for pattern in _OWN_FILES[name]:
-            files = sorted(f for f in folder.glob(pattern) if _is_program(f))
+            files = sorted(f for f in folder.glob(pattern) if is_program(f))
             if files:
                 yield describe(browser, files[0], version)
                 break
 
 
-def _downloads(environ: Mapping[str, str], package: Path) -> Path:
+def downloads(environ: Mapping[str, str], package: Path) -> Path:
     """The folder into which Playwright puts its browsers."""
     told = environ.get("PLAYWRIGHT_BROWSERS_PATH")
     if told == "0":
@@ -177,5 +183,5 @@ def _known_places(environ: Mapping[str, str], root: Path) -> Iterator[tuple[str,
         yield from ((browser, root / name.lstrip("/")) for name in names)
 
 
-def _is_program(path: Path) -> bool:
+def is_program(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)

@@ -6,33 +6,16 @@ import os
 import sys
 from typing import Any
 
-from .found import FoundBrowser
+from runner.gate.browser_side import CHROMIUM_FLAGS, context_proxy, firefox_prefs
+from runner.gate.lease import Lease
 
-#: Hosts that full Chromium calls by itself in spite of Playwright's flags. Only those: pages may use others
-#: of the same owner (fonts, maps), and must get them.
-_CALLS_HOME = (
-    "accounts.google.com",
-    "android.clients.google.com",
-    "clients.google.com",
-    "clients1.google.com",
-    "clients2.google.com",
-    "clients3.google.com",
-    "clients4.google.com",
-    "clientservices.googleapis.com",
-    "content-autofill.googleapis.com",
-    "dl.google.com",
-    "edgedl.me.gvt1.com",
-    "mtalk.google.com",
-    "optimizationguide-pa.googleapis.com",
-    "redirector.gvt1.com",
-    "safebrowsing.googleapis.com",
-    "safebrowsingohttpgateway.googleapis.com",
-    "update.googleapis.com",
-)
+from .found import FoundBrowser
 
 
 def launch_options(found: FoundBrowser, mark: str, user_agent: str, limit: float) -> dict[str, Any]:
-    """Arguments for Playwright's `launch`. `user_agent` is "" for the browser's own; `limit` is seconds."""
+    """Arguments for Playwright's `launch`, of a browser that goes where it likes: see `fenced`.
+
+    `user_agent` is "" for the browser's own; `limit` is seconds."""
     options: dict[str, Any] = {
         "executable_path": found.path,
         "headless": True,
@@ -48,18 +31,24 @@ def launch_options(found: FoundBrowser, mark: str, user_agent: str, limit: float
     if found.browser in ("chromium", "chrome", "msedge"):
         # The sandbox cannot be had as root.
         options["chromium_sandbox"] = sys.platform == "win32" or os.geteuid() != 0
-        options["args"] += [
-            "--disable-quic",
-            "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-        ]
-        if not found.headless_shell:
-            rules = ", ".join(f"MAP {host} ~NOTFOUND" for host in _CALLS_HOME)
-            options["args"].append(f"--host-resolver-rules={rules}")
         if user_agent:
             options["args"].append(f"--user-agent={user_agent}")
     elif found.browser == "firefox" and user_agent:
         options["firefox_user_prefs"] = {"general.useragent.override": user_agent}
     return options
+
+
+def fenced(options: dict[str, Any], browser: str, wall: Lease) -> dict[str, Any]:
+    """These arguments, for a browser whose contexts each have a proxy of their own; what belongs to no
+    context goes to `wall`, the lease of an empty policy."""
+    if browser == "firefox":
+        return {
+            **options,
+            "firefox_user_prefs": {**options.get("firefox_user_prefs", {}), **firefox_prefs(wall)},
+        }
+    if browser in ("chromium", "chrome", "msedge"):
+        options = {**options, "args": [*options["args"], *CHROMIUM_FLAGS]}
+    return {**options, "proxy": context_proxy(wall)}
 
 
 def launcher_name(browser: str) -> str:

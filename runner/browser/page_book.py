@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.async_api import ConsoleMessage, Error, Frame, Page, Request, Response
 
-from broker_config.messages import Measures, PageMeasures
+from broker_config.messages import ErrorInfo, Measures, PageMeasures
 
 from .page_script import read_measures
 
@@ -25,6 +25,8 @@ class PageTally:
         self.requests = 0
         self.failed = 0
         self.console = 0
+        #: The egress gate answered in place of the site.
+        self.from_gate = False
         #: What the page's script read last.
         self.read: Mapping[str, Any] = {}
 
@@ -32,7 +34,7 @@ class PageTally:
         return read_measures(
             self.read,
             Measures(
-                http_status=self.status,
+                http_status=None if self.from_gate else self.status,
                 requests=self.requests,
                 failed_requests=self.failed,
                 console_errors=self.console,
@@ -47,10 +49,11 @@ class PageBook:
     """`pages` holds a tally for each page, the newest last. While `turning` is True, the answer to a new
     navigation begins a new page; else it belongs to the page that is open.
 
-    `navigating` is True from the beginning of a navigation until its page has loaded.
+    `navigating` is True from the beginning of a navigation until its page has loaded. `explain` tells why the
+    egress gate could not reach the origin of an address, where that is so.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, explain: Callable[[str], ErrorInfo | None] = lambda url: None) -> None:
         self.pages = [PageTally(url)]
         self.turning = False
         self.navigating = True
@@ -58,10 +61,20 @@ class PageBook:
         self.crashed = False
         self.closed = False
         self._page: Page | None = None
+        self._explain = explain
+        self._answer_of_gate: ErrorInfo | None = None
+        self._lost = ""
 
     @property
     def current(self) -> PageTally:
         return self.pages[-1]
+
+    def why_not(self) -> ErrorInfo | None:
+        """Why the main document could not be had, where the egress gate knows it."""
+        if self._answer_of_gate is not None:
+            return self._answer_of_gate
+        lost = self._lost or (self.current.url if self.navigating else "")
+        return self._explain(lost) if lost else None
 
     def listen(self, page: Page) -> None:
         # Of all events only these: each that is listened to costs a message from the driver.
@@ -92,12 +105,17 @@ class PageBook:
         if main:
             self.current.status = response.status
             self.current.url = response.url
+            self._lost = ""
+            self._answer_of_gate = self._explain(response.url) if response.status >= 400 else None
+            self.current.from_gate = self._answer_of_gate is not None
 
     def _on_request_failed(self, request: Request) -> None:
         self.current.requests += 1
         self.current.failed += 1
-        if self.navigating and self.is_main(request):
-            self.request_failure = request.failure
+        if self.is_main(request):
+            self._lost = request.url
+            if self.navigating:
+                self.request_failure = request.failure
 
     def _on_console(self, message: ConsoleMessage) -> None:
         # Chromium also logs each failed load here; it counts as a failed request already.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from playwright.async_api import Browser, BrowserContext, Error, Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
@@ -14,12 +15,17 @@ from broker_config.messages.record import MAX_PAGES
 from runner.core.behaviour import BehaviourPlan
 from runner.core.failure import Evidence
 from runner.core.journey_plan import PlannedStep
+from runner.gate.browser_side import context_proxy
+from runner.gate.lease import Lease
 
 from .device import throttle
 from .page_book import PageBook
 from .reader import Reader
+from .recording import Recording
+from .script_run import ScriptRun
 from .shots import Shots
 from .steps import Steps
+from .watch import Watch
 
 #: Called with an event name and a text (the same as in the port).
 Say = Callable[[str, str], None]
@@ -28,7 +34,8 @@ Say = Callable[[str, str], None]
 class Session:
     """`visit` does all; what it raises is for `evidence` to explain. `freeze` fills `measures`, `pages` and
     `steps` with what is known then. `options` are those of the browser's context; `journey` is empty where
-    the session reads as `plan` says."""
+    the session reads as `plan` says. All its traffic goes through `lease`. When `watch.strayed` is set, the
+    session is to be ended."""
 
     def __init__(
         self,
@@ -36,36 +43,56 @@ class Session:
         plan: BehaviourPlan,
         options: Mapping[str, Any],
         say: Say,
+        lease: Lease,
+        recording: Recording,
         journey: Sequence[PlannedStep] = (),
     ) -> None:
         self.measures = Measures()
         self.pages: list[PageMeasures] = []
         self.steps: list[StepRecord] = []
-        self.shots = Shots()
+        self.shots = Shots(recording.covered)
+        self.recording = recording
         self.context: BrowserContext | None = None
+        self.page: Page | None = None
         self._dispatch = dispatch
         self._plan = plan
         self._options = options
         self._say = say
         self._journey = journey
-        self._book = PageBook(dispatch.url)
+        self._lease = lease
+        self.watch = Watch(lease.policy)
+        self._book = PageBook(dispatch.url, lease.explain)
         self._records: list[StepRecord] = []
         self._taking: Steps | None = None
+        self._scripted: ScriptRun | None = None
         self._limit = float(dispatch.limits.navigation)
         self._navigation_limit: float | None = None
 
     async def visit(self, browser: Browser) -> None:
         """Open, go, act, dwell, read. Raises Playwright's `Error`."""
-        self.context = await browser.new_context(**self._options, accept_downloads=False)
-        page = await self.context.new_page()
+        options = {**self._options, **self.recording.options(), "proxy": context_proxy(self._lease)}
+        if self._dispatch.script is not None:
+            options["base_url"] = self._dispatch.url  # so that scripts can say page.goto("/cart")
+        self.context = await browser.new_context(**options, accept_downloads=False)
+        self.watch.over(self.context)
+        await self.recording.begin(self.context)
+        page = self.page = await self.context.new_page()
         self._book.listen(page)
         if (device := self._dispatch.device) is not None:
             kind = self._dispatch.platform.rpartition("-")[2]
             for lack in await throttle(device, kind, self.context, page):
                 self._say("line", lack)
+        if (script := self._dispatch.script) is not None:
+            self._scripted = ScriptRun(
+                page, self._book, self._dispatch, script, say=self._say, records=self._records
+            )
+            await self._scripted.run(self.context)
+            return
         if not self._journey or self._journey[0].action != "goto":
             await self._go(page)
             self._book.navigating = False
+            if self._book.current.from_gate:
+                return
             self._say("step", f"loaded {self._dispatch.url} ({self._book.current.status})")
         try:
             await self._act(page)
@@ -93,19 +120,36 @@ class Session:
         """All that `classify` needs."""
         book = self._book
         failed = self._taking.failed if self._taking is not None else None
-        return Evidence(
+        step = str(failed) if failed is not None else None
+        script = self._scripted
+        place = network = None
+        if script is not None:
+            place, network = script.failed or script.where, script.network
+            if script.in_step:
+                step, place = script.failed, None
+        seen = Evidence(
             session_limit=session_limit,
             navigation_limit=self._navigation_limit,
             browser_gone=browser_gone,
             runner_fault=runner_fault,
             page_crashed=book.crashed,
-            page_closed=book.closed,
+            # A script may close its page.
+            page_closed=book.closed and script is None,
             navigating=book.navigating,
-            request_failure=book.request_failure,
+            request_failure=network or book.request_failure,
             # In a journey each step has judged the page that it led to.
             http_status=book.current.status if self._taking is None else None,
             error=error,
-            step=str(failed) if failed is not None else None,
+            step=step,
+            stray=self.watch.origin,
+            script=place,
+        )
+        return self.with_egress(seen)
+
+    def with_egress(self, evidence: Evidence) -> Evidence:
+        """With what the gate knows of the session's traffic; complete when `lease.settle` is over."""
+        return msgspec.structs.replace(
+            evidence, gate=self._book.why_not(), lost_requests=self._lease.report().own_failures
         )
 
     async def _go(self, page: Page) -> None:

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from broker_config.address import IPAddress, as_address, is_link_local, is_public
 from broker_config.origin import Origin
 from broker_config.origin_pattern import OriginPattern
 
@@ -33,10 +34,6 @@ _FOREIGN: dict[Purpose, Refusal] = {
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
-#: IPv6 forms that carry an IPv4 address to which they lead.
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -46,17 +43,21 @@ class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
     #: Authorised: documents, resources, everything. Hosts as `normal_host` gives them.
     origins: frozenset[Origin] = frozenset()
     third_party: Literal["block", "all"] | tuple[OriginPattern, ...] = "block"
-    #: Host names that may resolve to addresses that are not public. Loopback names always may.
+    #: Host names that may resolve to addresses that are not public. Loopback names always may; to link-local
+    #: addresses no name may.
     private_hosts: frozenset[str] = frozenset()
-    #: Requests a second and origin, of all sessions that have the same `job`; None is no limit.
+    #: This session's share of its job's rate ceiling: requests a second to one origin. The shares of sessions
+    #: of the same `job` that run at once add up. None is no limit.
     rate: float | None = None
     #: Reached without a proxy.
     bypass: tuple[OriginPattern, ...] = ()
     #: DNS servers, address and port.
     dns: tuple[tuple[str, int], ...] = ()
-    #: The product and the tag with which each request identifies itself, in its user agent.
+    #: The product and the tag with which each request identifies itself, in its user agent, and a header line
+    #: for those that are not in a tunnel.
     product: str = ""
     tag: str = ""
+    header: str = ""
     #: Whose traffic it is, for events and reports.
     job: str = ""
     session: int = 0
@@ -161,11 +162,13 @@ def judge(policy: EgressPolicy, origin: Origin, purpose: Purpose) -> Judgement:
         listed = policy.third_party != "all" and any(
             p.fits(origin) or (purpose == "tunnel" and p.fits(plain)) for p in policy.third_party
         )
+        address = as_address(origin.host)
         if listed:
+            if address is not None and is_link_local(address):
+                return Judgement("private_address")
             return Judgement(None, third_party=True)
         if policy.third_party == "all":
             # An address or a loopback name that is not public must be named by someone.
-            address = as_address(origin.host)
             if origin.is_loopback or (address is not None and not is_public(address)):
                 return Judgement("private_address")
             return Judgement(None, third_party=True)
@@ -178,33 +181,22 @@ def may_dial(policy: EgressPolicy, host: str, address: IPAddress) -> bool:
         return True  # judged as it stands
     if is_loopback_name(host):
         return address.is_loopback
-    return host in policy.private_hosts or is_public(address)
+    if host in policy.private_hosts:
+        return not is_link_local(address)
+    return is_public(address)
+
+
+def foreign_document(policy: EgressPolicy, url: str) -> str:
+    """The origin of `url`, in words, where its pages may not be opened; "" where they may be, and for what is
+    at no site (`about:`, `data:`, `blob:`)."""
+    if not url.lower().startswith(("http:", "https:")):
+        return ""
+    try:
+        origin = normal_origin(Origin.of(url))
+    except ValueError:
+        return url
+    return "" if origin in policy.origins else str(origin)
 
 
 def is_loopback_name(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
-
-
-def as_address(host: str) -> IPAddress | None:
-    """The address that a normal host is, or None for a name."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def is_public(address: IPAddress) -> bool:
-    """False for loopback, private, link-local (metadata services), shared, multicast and reserved ones."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address.is_site_local:
-            return False
-    elif address in _SHARED:
-        return False
-    return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_unspecified or address.is_link_local
-    )

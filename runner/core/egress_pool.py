@@ -41,7 +41,8 @@ class EgressPool:
         now: float = 0.0,
         cool_down: float = COOL_DOWN,
     ) -> None:
-        self.states = [ProxyState(p) for p in proxies if p.enabled]
+        self.states: list[ProxyState] = []
+        self._of: dict[Proxy, ProxyState] = {}
         self._rotation = rotation
         self._cycle = cycle
         self._interval = interval
@@ -51,6 +52,14 @@ class EgressPool:
         self._cool_down = cool_down
         self._sessions = 0
         self._round: tuple[int, list[int]] = (-1, [])
+        self.renew(proxies)
+
+    def renew(self, proxies: Sequence[Proxy]) -> None:
+        """The pool is these from now on. What is known of those that stay is kept; those that go are given to
+        nobody any more, not even to the sessions that have them."""
+        self._of = {p: self._of.get(p) or ProxyState(p) for p in proxies if p.enabled}
+        self.states = list(self._of.values())
+        self._round = (-1, [])
 
     def turn(self, now: float) -> int:
         """A session begins: the number of its turn, for `choose`. A session keeps it to its end."""
@@ -73,7 +82,7 @@ class EgressPool:
         One that is down counts as working when its time has come, for one connection: the caller owes
         `worked`, `failed` or `left` for what it is given. None where no proxy is left.
         """
-        if prefer is not None and prefer not in tried and not self.is_down(prefer):
+        if prefer in self._of and prefer not in tried and not self.is_down(prefer):
             return prefer
         size = len(self.states)
         first = self._index(turn) if size else 0
@@ -89,18 +98,23 @@ class EgressPool:
         return None
 
     def is_down(self, proxy: Proxy) -> bool:
-        return self._state(proxy).down_since is not None
+        state = self._of.get(proxy)
+        return state is not None and state.down_since is not None
 
     def worked(self, proxy: Proxy) -> bool:
         """A connection through it stands. True if it was down until now."""
-        state = self._state(proxy)
+        state = self._of.get(proxy)
+        if state is None:
+            return False
         was_down = state.down_since is not None
         state.down_since, state.trying, state.cool_down, state.reason = None, False, 0.0, ""
         return was_down
 
     def failed(self, proxy: Proxy, now: float, reason: str) -> bool:
         """It does not work. True if that is news."""
-        state = self._state(proxy)
+        state = self._of.get(proxy)
+        if state is None:
+            return False
         news = state.down_since is None
         if not news and not state.trying:
             return False  # a connection of before: known already
@@ -113,10 +127,8 @@ class EgressPool:
 
     def left(self, proxy: Proxy) -> None:
         """The connection was given up before it showed anything."""
-        self._state(proxy).trying = False
-
-    def _state(self, proxy: Proxy) -> ProxyState:
-        return next(s for s in self.states if s.proxy == proxy)
+        if state := self._of.get(proxy):
+            state.trying = False
 
     def _index(self, turn: int) -> int:
         size = len(self.states)

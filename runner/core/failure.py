@@ -41,6 +41,8 @@ _NETWORK: tuple[tuple[str, str], ...] = (
     ("network", r"net::ERR_|NS_ERROR_|deniedPortAccess|neterror"),
 )
 _INFRASTRUCTURE = {"egress_failed", "runner_network"}
+#: What a session ends with, whatever its traffic did.
+_BEFORE_EGRESS = {"browser_crashed", "runner_error", "page_crashed"}
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     #: The step of a journey that failed, in words.
     step: str | None = None
+    #: The origin, in words, whose page was opened, or nearly, without being one of the job's.
+    stray: str = ""
+    #: Why the main document's origin could not be reached, where the egress gate knows it.
+    gate: ErrorInfo | None = None
+    #: Requests to the job's own origins that the way out has lost, not the site.
+    lost_requests: int = 0
+    #: Where a script failed, or is when its time is up: `pay.py line 12`.
+    script: str | None = None
 
 
 def classify(seen: Evidence) -> ErrorInfo | None:
@@ -69,6 +79,23 @@ def classify(seen: Evidence) -> ErrorInfo | None:
 
     A limit that was reached stands in `session_limit` or `navigation_limit`, in seconds.
     """
+    info = _by_browser(seen)
+    if info is not None and info.kind in _BEFORE_EGRESS:
+        return info
+    if seen.stray:
+        words = f"{seen.stray} is none of the job's origins, whose pages alone may be opened"
+        return _info("origin_refused", words)
+    if info is not None and seen.gate is not None:
+        return seen.gate
+    if seen.lost_requests and (info is None or info.kind != "http_status"):
+        # Whatever was measured, it was not the site alone.
+        words = f"{seen.lost_requests} request(s) to the job's own origins failed on the way out"
+        return _info("egress_failed", words, infrastructure=True)
+    return info
+
+
+def _by_browser(seen: Evidence) -> ErrorInfo | None:
+    """As far as the browser can tell."""
     if seen.browser_gone:
         return _info("browser_crashed", seen.error or "the browser has ended", infrastructure=True)
     if seen.runner_fault:
@@ -77,9 +104,14 @@ def classify(seen: Evidence) -> ErrorInfo | None:
         return _info("page_crashed", "the page's renderer process crashed")
     if seen.session_limit is not None:
         doing = "while the page loaded" if seen.navigating else "after the page had loaded"
+        doing = f"at {seen.script}" if seen.script is not None else doing
         return _info("session_timeout", f"not done within limits.session ({seen.session_limit:g} s), {doing}")
     if seen.step is not None:
         return _step(seen.step, seen)
+    if seen.script is not None:
+        if seen.request_failure and (info := _network(seen.request_failure)).infrastructure:
+            return info
+        return _info("script_failed", f"{seen.script}: {tidy(seen.error or 'it did not end')}")
     timed_out = seen.navigation_limit is not None
     if seen.request_failure and not (timed_out and "ABORTED" in seen.request_failure):
         return _network(seen.request_failure)

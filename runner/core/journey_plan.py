@@ -41,14 +41,7 @@ def plan_journey(dispatch: Dispatch) -> list[PlannedStep]:
         return []
     rng = random.Random(dispatch.seed)
     think = dispatch.behaviour.resolved().think if dispatch.behaviour != Behaviour() else None
-    values: dict[str, object] = {
-        "session": dispatch.session,
-        "attempt": dispatch.attempt,
-        "job": dispatch.job,
-        "target": dispatch.target,
-        "url": dispatch.url,
-        **dispatch.variables,
-    }
+    values = values_of(dispatch)
     out = []
     for number, step in enumerate(journey.steps, 1):
         action, argument = _filled(step, values).action
@@ -72,6 +65,18 @@ def plan_journey(dispatch: Dispatch) -> list[PlannedStep]:
             )
         )
     return out
+
+
+def values_of(dispatch: Dispatch) -> dict[str, object]:
+    """What `${…}` stands for in this session, by name."""
+    return {
+        "session": dispatch.session,
+        "attempt": dispatch.attempt,
+        "job": dispatch.job,
+        "target": dispatch.target,
+        "url": dispatch.url,
+        **dispatch.variables,
+    }
 
 
 def may_go(url: str, dispatch: Dispatch) -> bool:

@@ -29,9 +29,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """`error` is set exactly when `status` is `failed`. `duration_ms` runs from the first browser call to the
-    close of the context. `measures` is of the first page; `pages` holds all where there were several."""
+    close of the context. `measures` is of the first page; `pages` holds all where there were several.
+    `dropped` is what came too late for its time, and was not run."""
 
-    status: Literal["ok", "failed", "cancelled"]
+    status: Literal["ok", "failed", "cancelled", "dropped"]
     duration_ms: float = 0.0
     error: ErrorInfo | None = None
     measures: Measures = msgspec.field(default_factory=Measures)

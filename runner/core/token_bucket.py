@@ -16,11 +16,21 @@ class TokenBucket:
         self._tokens = self.burst
         self._at = now
 
+    def become(self, rate: float, now: float) -> None:
+        """Have another rate from `now` on, and one second's burst of it. What was taken stays taken."""
+        self._fill(now)
+        self.rate = rate
+        self.burst = max(1.0, rate)
+        self._tokens = min(self._tokens, self.burst)
+
     def take(self, now: float) -> float:
         """Take a token, of the future if need be; returns the seconds to wait until it is there.
 
         Who comes later waits longer: the order is that of the calls."""
-        self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
-        self._at = max(self._at, now)
+        self._fill(now)
         self._tokens -= 1
         return max(0.0, -self._tokens / self.rate)
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
+        self._at = max(self._at, now)

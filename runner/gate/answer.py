@@ -17,8 +17,8 @@ _REASONS = {
 }
 _REFUSALS: dict[Refusal, str] = {
     "foreign_document": "{} is none of the job's origins; its pages cannot be opened",
-    "foreign_resource": "{} is none of the job's origins, nor among its third parties",
-    "foreign_tunnel": "{} is none of the job's origins, nor among its third parties",
+    "foreign_resource": "{} is none of the job's origins, nor among its third_party",
+    "foreign_tunnel": "{} is none of the job's origins, nor among its third_party",
     "private_address": "{} is not a public address, and the job does not name it",
 }
 

@@ -230,9 +230,9 @@ class Client(asyncio.Protocol):
         assert head is not None
         self._state = "asking"
         if site.proxy_answers and site.proxy is not None:
-            raw = head.absolute(policy.product, policy.tag, authorization(site.proxy))
+            raw = head.absolute(policy.product, policy.tag, policy.header, authorization(site.proxy))
         else:
-            raw = head.direct(policy.product, policy.tag)
+            raw = head.direct(policy.product, policy.tag, policy.header)
         site.ask(raw, head.method)
 
     def _send_body(self) -> None:
@@ -261,6 +261,7 @@ class Client(asyncio.Protocol):
                 self._try_again(site)
                 return False
             self._lease.ways.proven(site.proxy, self._tries)
+            self._lease.ledger.used(str(site.proxy))
         self._lease.ledger.reached(site.origin)
         return True
 
@@ -355,11 +356,15 @@ class Client(asyncio.Protocol):
             self._open_again()
         else:
             words = "the proxy failed with a request that cannot be sent twice"
-            self._lease.ledger.egress_failures += 1
+            self._lease.ledger.lost(site.origin)
             self._fail(site.origin, ErrorInfo(kind="egress_failed", detail=words, infrastructure=True))
 
     async def _find_out(self, site: Site, proxy: Proxy) -> None:
-        await self._lease.ways.no_answer(proxy, self._tries)
+        try:
+            await self._lease.ways.no_answer(proxy, self._tries)
+        except Exception:
+            self._close(abort=True)  # as in `_open`
+            raise
         self._try_again(site)
 
     def _open_again(self) -> None:

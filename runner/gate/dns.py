@@ -8,7 +8,7 @@ import secrets
 import struct
 from collections.abc import Sequence
 
-from runner.core.egress_policy import IPAddress
+from broker_config.address import IPAddress
 
 _A, _CNAME, _AAAA = 1, 5, 28
 _TRUNCATED = 0x0200

@@ -13,7 +13,7 @@ sessions, such as a browser's own requests, gets the address of a session with a
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,17 +25,11 @@ from runner.core.egress_policy import EgressPolicy
 from runner.core.egress_pool import EgressPool
 from runner.core.token_bucket import TokenBucket
 
-from .event import EgressEvent, OnEvent
+from .event import OnEvent, log_event
 from .lease import Lease
 from .limits import GateLimits
 
-log = logging.getLogger(__name__)
-
 _MAX_BUCKETS = 10_000
-
-
-def _log_event(event: EgressEvent) -> None:
-    log.warning("%s: %s %s", event.kind, event.proxy, event.reason)
 
 
 class Gate:
@@ -46,7 +40,7 @@ class Gate:
         self,
         *,
         limits: GateLimits | None = None,
-        on_event: OnEvent = _log_event,
+        on_event: OnEvent = log_event,
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -109,15 +103,22 @@ class Gate:
             self._timer = asyncio.get_running_loop().call_later(self._period, self._check)
 
     def _wait(self, policy: EgressPolicy, origin: Origin) -> float:
-        assert policy.rate is not None
         now, key = self._clock(), (policy.job, origin)
+        rate = self._rate(policy.job)
         bucket = self._buckets.pop(key, None)
-        if bucket is None or bucket.rate != policy.rate:
-            bucket = TokenBucket(policy.rate, now)
+        if bucket is None:
+            bucket = TokenBucket(rate, now)
+        elif bucket.rate != rate:
+            bucket.become(rate, now)
         self._buckets[key] = bucket  # the last used stands last
         if len(self._buckets) > _MAX_BUCKETS:
             del self._buckets[next(iter(self._buckets))]
         return bucket.take(now)
+
+    def _rate(self, job: str) -> float:
+        """The shares of the job's sessions that run here, together."""
+        shares = [x.policy.rate for x in self._leases if x.policy.job == job and x.policy.rate is not None]
+        return math.fsum(shares)  # the same in any order
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:

@@ -122,8 +122,8 @@ async def connect(talk: Talk, proxy: Proxy, host: str, port: int) -> None:
         raise ProxyFailed(f"it refuses the tunnel ({status.decode()})", certain=False)
 
 
-async def socks5(talk: Talk, proxy: Proxy, host: str, port: int) -> None:
-    """Ask a SOCKS5 proxy for a connection; it resolves names. Raises `ProxyFailed`."""
+async def socks5_greeting(talk: Talk, proxy: Proxy) -> None:
+    """All that a SOCKS5 proxy is told before the destination. Raises `ProxyFailed`."""
     talk.transport.write(b"\x05\x01\x00" if proxy.user is None else b"\x05\x02\x00\x02")
     version, method = await talk.exactly(2)
     if version != 5:
@@ -135,6 +135,11 @@ async def socks5(talk: Talk, proxy: Proxy, host: str, port: int) -> None:
             raise ProxyFailed("it refuses the credentials")
     elif method:
         raise ProxyFailed("it wants credentials, of which there are none, or of another kind")
+
+
+async def socks5(talk: Talk, proxy: Proxy, host: str, port: int) -> None:
+    """Ask a SOCKS5 proxy for a connection; it resolves names. Raises `ProxyFailed`."""
+    await socks5_greeting(talk, proxy)
     talk.transport.write(b"\x05\x01\x00" + _socks_address(host) + port.to_bytes(2, "big"))
     _, reply, _, kind = await talk.exactly(4)
     if reply:

@@ -123,14 +123,16 @@ class RequestHead:
         """Whether it can be sent a second time, when a connection broke before any answer."""
         return self.method in (b"GET", b"HEAD", b"OPTIONS") and self.body == 0 and not self.upgrade
 
-    def direct(self, product: str, tag: str) -> bytes:
-        """The head for the site, as the browser would send it without a proxy; it identifies itself."""
-        return self._head(self.method + b" " + self.target, product, tag, b"")
+    def direct(self, product: str, tag: str, header: str) -> bytes:
+        """The head for the site, as the browser would send it without a proxy; it identifies itself.
 
-    def absolute(self, product: str, tag: str, authorization: bytes) -> bytes:
+        `header` is a header line without its end, or empty."""
+        return self._head(self.method + b" " + self.target, product, tag, _line(header))
+
+    def absolute(self, product: str, tag: str, header: str, authorization: bytes) -> bytes:
         """The head for another HTTP proxy; `authorization` is a whole header line, or empty."""
-        authority = str(self.origin).encode()
-        return self._head(self.method + b" " + authority + self.target, product, tag, authorization)
+        start = self.method + b" " + str(self.origin).encode() + self.target
+        return self._head(start, product, tag, _line(header) + authorization)
 
     def _head(self, start: bytes, product: str, tag: str, extra: bytes) -> bytes:
         lines = [start + b" HTTP/1." + self.version]
@@ -186,6 +188,10 @@ class ResponseHead:
 def is_response(data: bytes) -> bool:
     """Whether these bytes, 12 at least, begin a response that can be read here."""
     return _RESPONSE_LINE.match(data) is not None
+
+
+def _line(header: str) -> bytes:
+    return header.encode("latin1", "replace") + b"\r\n" if header else b""
 
 
 def _identified(line: bytes, product: str, tag: str) -> bytes:

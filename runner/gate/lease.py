@@ -45,7 +45,7 @@ class Lease:
         self.policy = policy
         self.limits = limits
         self.clock = clock
-        self.ledger = Ledger()
+        self.ledger = Ledger(policy.origins)
         self.sites: set[Site] = set()
         resolver = Resolver(policy, self.spawn)
         self.ways = Ways(policy, pool, resolver, self.ledger, limits, tls=tls, on_event=on_event, clock=clock)
@@ -150,7 +150,7 @@ class Lease:
 
     async def _probe(self, proxy: Proxy, origin: Origin) -> None:
         if await self.ways.is_gone(proxy):
-            self.ledger.egress_failures += 1
+            self.ledger.lost(origin)
             detail = f"the proxy {proxy} broke a connection"
             self.ledger.cause(origin, ErrorInfo(kind="egress_failed", detail=detail, infrastructure=True))
 

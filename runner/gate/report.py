@@ -40,8 +40,10 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     third_parties: dict[str, int] = {}
     upstreams: list[str] = []
     egress_errors: list[EgressError] = []
-    #: Requests that failed because no proxy was left, or because one broke within an answer.
+    #: Requests that failed because no proxy was left, or because one broke within an answer; and those of
+    #: them that were for the job's own origins.
     egress_failures: int = 0
+    own_failures: int = 0
     #: Connections that waited for the rate ceiling, and seconds in all.
     delayed: int = 0
     delay: float = 0.0
@@ -50,12 +52,18 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def egress_failed(self) -> bool:
         return self.egress_failures > 0
 
+    @property
+    def refused_by_origin(self) -> dict[str, int]:
+        """Of all kinds together."""
+        return dict(sum((Counter(counts) for counts in self.refused.values()), Counter[str]()))
+
 
 class Ledger:
     """Gathers a report. `explain` tells why an origin could not be reached."""
 
     __slots__ = (
         "_causes",
+        "_own",
         "_third_parties",
         "connections",
         "delay",
@@ -63,6 +71,7 @@ class Ledger:
         "down",
         "egress_failures",
         "errors",
+        "own_failures",
         "refused",
         "requests",
         "tunnels",
@@ -70,9 +79,11 @@ class Ledger:
         "upstreams",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, own: frozenset[Origin] = frozenset()) -> None:
+        """`own` are the job's origins."""
+        self._own = own
         self.requests = self.tunnels = self.connections = self.up = self.down = 0
-        self.egress_failures = self.delayed = 0
+        self.egress_failures = self.own_failures = self.delayed = 0
         self.delay = 0.0
         self.errors: list[EgressError] = []
         self.upstreams: list[str] = []
@@ -95,6 +106,12 @@ class Ledger:
     def error(self, proxy: str, reason: str) -> None:
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(EgressError(proxy=proxy, reason=reason))
+
+    def lost(self, origin: Origin) -> None:
+        """A request failed on its way, before the site."""
+        self.egress_failures += 1
+        # A tunnel may be a WebSocket's, without TLS.
+        self.own_failures += origin in self._own or origin._replace(scheme="http") in self._own
 
     def cause(self, origin: Origin, info: ErrorInfo) -> None:
         """Remember why the origin could not be reached; the last cause counts."""
@@ -124,6 +141,7 @@ class Ledger:
             upstreams=list(self.upstreams),
             egress_errors=list(self.errors),
             egress_failures=self.egress_failures,
+            own_failures=self.own_failures,
             delayed=self.delayed,
             delay=round(self.delay, 6),
         )

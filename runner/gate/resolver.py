@@ -8,7 +8,8 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from runner.core.egress_policy import EgressPolicy, IPAddress, as_address, is_loopback_name, may_dial
+from broker_config.address import IPAddress, as_address
+from runner.core.egress_policy import EgressPolicy, is_loopback_name, may_dial
 
 from .dns import NameNotResolved, lookup
 

@@ -122,6 +122,7 @@ class Ways:
 
     async def no_answer(self, proxy: Proxy, tries: Tries) -> None:
         """It took a request and closed the connection: because it is gone, or because the site did?"""
+        self._ledger.used(str(proxy))
         if not await self.is_gone(proxy):
             self.doubt(proxy, "it closed the connection without an answer", tries)
             tries.silent.add(proxy)
@@ -169,18 +170,18 @@ class Ways:
             else:
                 if not way.absolute:
                     self.proven(proxy, tries)
+                    self._ledger.used(str(proxy))
                 self._own = proxy
-                self._ledger.used(str(proxy))
                 return way
         if tries.silent and tries.silent == tries.tried:
             # They do work: it is the site that hangs up.
             raise SiteFailed("connection_failed", f"{origin} closed the connection without an answer")
-        raise NoProxyLeft(self._none_left(pool))
+        raise NoProxyLeft(self._none_left(pool, origin))
 
-    def _none_left(self, pool: EgressPool) -> str:
+    def _none_left(self, pool: EgressPool, origin: Origin) -> str:
         reasons = "; ".join(f"{s.proxy}: {s.reason}" for s in pool.states[:5] if s.reason)
         words = f"no proxy of {len(pool.states)} is left" + (f" ({reasons})" if reasons else "")
-        self._ledger.egress_failures += 1
+        self._ledger.lost(origin)
         if not self._ledger.errors or self._ledger.errors[-1].proxy:
             self._ledger.error("", words)
             self._tell("no_proxy_left", None, words)

@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from broker_config import codec
 from broker_config.errors import MessageError, NameRefused
 from broker_config.messages import ControlReply, JobControl, RunnerControl, quarantined
+from broker_config.proxy_pool import ProxyTrial
 from broker_config.subjects import JOB_CONTROLS, job_control, quarantine, runner_control
 
 from .link import Link
@@ -32,6 +33,7 @@ class Commands(Protocol):
     def drain(self) -> None: ...
     def restart(self) -> None: ...
     def reregister(self) -> None: ...
+    def test_proxies(self, trial: ProxyTrial | None, reply: str) -> ControlReply | None: ...
 
 
 class Control:
@@ -77,7 +79,10 @@ class Control:
             await self._put_away(msg, e)
             reply = ControlReply(ok=False, detail=str(e))
         else:
-            reply = self._obey(order)
+            answer = self._obey(order, msg.reply)
+            if answer is None:
+                return
+            reply = answer
             log.info("told to %s: %s", order.command, reply.detail or "done")
         if msg.reply:
             await self._link.send(msg.reply, codec.encode(reply))
@@ -87,7 +92,8 @@ class Control:
         kept = quarantined(msg.subject, msg.data, str(why), at=self._clock(), by=self._runner)
         await self._link.send(quarantine("control"), codec.encode(kept))
 
-    def _obey(self, order: RunnerControl) -> ControlReply:
+    def _obey(self, order: RunnerControl, answer_to: str) -> ControlReply | None:
+        """None where the answer comes later."""
         match order.command:
             case "pause":
                 self._commands.pause()
@@ -99,6 +105,8 @@ class Control:
                 self._commands.restart()
             case "reregister":
                 self._commands.reregister()
+            case "test_proxies":
+                return self._commands.test_proxies(order.trial, answer_to)
             case "stop_session":
                 runs = self._running.of(order.job, order.session)
                 if not runs:

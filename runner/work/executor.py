@@ -8,13 +8,17 @@ from typing import Protocol
 from broker_config.messages import Dispatch, PlatformOffer
 from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
+from runner.gate.event import OnEvent
 
 #: Called with an event name (`step`, `line`) and a text, as things happen in a session.
 Say = Callable[[str, str], None]
 
 
 class Executor(Protocol):
-    """Runs sessions. One `run` a slot, many at a time."""
+    """Runs sessions. One `run` a slot, many at a time. `on_egress` is set by the runner, and called with what
+    happens to proxies."""
+
+    on_egress: OnEvent
 
     @property
     def platforms(self) -> Sequence[PlatformOffer]:

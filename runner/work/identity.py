@@ -27,6 +27,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     pool: str | None = None
     version: str = ""
+    scripts: bool = False
 
     def request(self) -> RegisterRequest:
         return RegisterRequest(
@@ -40,6 +41,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
             hostname=self.hostname,
             cores=self.cores,
             memory_bytes=self.memory_bytes,
+            scripts=self.scripts,
         )
 
     def heartbeat(
@@ -65,6 +67,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
             saturated=saturated,
             sessions_done=running.done,
             running=running.as_messages(),
+            scripts=self.scripts,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal
 
+from broker_config.artifacts import ArtifactInfo
 from broker_config.messages import Dispatch, RunningSession
 
 from .lease_keeper import Held
@@ -20,7 +21,18 @@ class Run:
     """One session in a slot. `with run:` around the executor's call makes `end` cancel that call and nothing
     else; the block then ends without an error, and `reason` says why."""
 
-    __slots__ = ("_asked", "_task", "began", "dispatch", "held", "reason", "since")
+    __slots__ = (
+        "_asked",
+        "_task",
+        "began",
+        "dispatch",
+        "held",
+        "kept",
+        "left_out",
+        "reason",
+        "since",
+        "start_error_ms",
+    )
 
     def __init__(self, dispatch: Dispatch, held: Held, *, since: float, began: float) -> None:
         self.dispatch = dispatch
@@ -28,9 +40,18 @@ class Run:
         #: The beginning, on the wall clock and on the lease clock.
         self.since = since
         self.began = began
+        #: How much after its time it began; None where it has none, or has not begun.
+        self.start_error_ms: float | None = None
         self.reason: EndReason | None = None
+        #: Artifacts that were stored, and how many were not.
+        self.kept: list[ArtifactInfo] = []
+        self.left_out = 0
         self._task: asyncio.Task[object] | None = None
         self._asked = False
+
+    def begin(self, since: float, began: float, start_error_ms: float | None) -> None:
+        """It has waited for its time until now."""
+        self.since, self.began, self.start_error_ms = since, began, start_error_ms
 
     def end(self, reason: EndReason) -> None:
         """The first reason counts."""

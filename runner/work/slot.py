@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from broker_config import codec
-from broker_config.errors import MessageError, NameRefused
+from broker_config.errors import EgressUnavailable, MessageError, NameRefused
 from broker_config.messages import (
     PROTOCOL,
     PROTOCOL_OLDEST,
@@ -19,9 +20,10 @@ from broker_config.messages import (
     quarantined,
 )
 from broker_config.subjects import quarantine, token
-from runner.core import retry
+from runner.core import retry, start
 from runner.core.outcome import Outcome
 
+from .artifact_store import ArtifactStore, discard
 from .clock import Clock
 from .delivery import Delivery
 from .executor import Executor
@@ -54,7 +56,10 @@ class Shared(Protocol):
     talk: JobTalk
     faults: Faults
     pools: Pools
+    artifacts: ArtifactStore
 
+    @property
+    def allow_scripts(self) -> bool: ...
     @property
     def taking(self) -> bool:
         """False when the runner starts nothing more: it is paused, or ends."""
@@ -115,7 +120,7 @@ class Slot:
             return None
         outcome = outcome or Outcome(status="cancelled", duration_ms=1000 * (s.clock.lease() - run.began))
         error, attempt = outcome.error, dispatch.attempt
-        if error and retry.again(error, attempt, dispatch.retries) and not s.is_cancelled(dispatch.job):
+        if error and self._again(dispatch, error) and not s.is_cancelled(dispatch.job):
             s.faults.note(dispatch.job, dispatch.session, error.kind)
             s.talk.say(dispatch, "retry", f"{error.kind}: {error.detail}", "warning")
             await delivery.hand_back(s.link, RETRY_DELAY)
@@ -133,11 +138,22 @@ class Slot:
         outcome: Outcome | None = None
         run.held.on_lost = run.lease_lost
         s.running.add(run)
-        s.talk.say(dispatch, "started")
+        if dispatch.start_at is None:
+            s.talk.say(dispatch, "started")
         try:
             with run:
+                if dispatch.script is not None and not s.allow_scripts:
+                    return _no_scripts()
                 pool = await s.pools.of(dispatch)
+                if dispatch.start_at is not None and not await self._is_time(run):
+                    # Its time has passed, or it comes when nothing may start here any more.
+                    return Outcome(status="dropped") if run.reason is None else None
                 outcome = await s.executor.run(dispatch, partial(self._say, dispatch), pool)
+            if outcome is not None:
+                await self._keep(run, outcome)
+        except EgressUnavailable as e:
+            error = ErrorInfo(kind="egress_failed", detail=str(e), infrastructure=True)
+            outcome = Outcome(status="failed", error=error, duration_ms=1000 * (s.clock.lease() - run.began))
         except Exception as e:
             log.exception("session %d of job %s broke the runner's own code", dispatch.session, dispatch.job)
             detail = f"{type(e).__name__}: {e}"[:300]
@@ -146,8 +162,48 @@ class Slot:
         finally:
             run.held.on_lost = None
             s.running.remove(run)
+            if outcome is not None:
+                discard(outcome.artifacts)
         # What was ended from outside did not fail by itself.
         return outcome if run.reason is None or (outcome and outcome.status == "ok") else None
+
+    async def _is_time(self, run: Run) -> bool:
+        """Wait for the session's time; False if it must not start."""
+        s, d = self._shared, run.dispatch
+        while True:
+            wait = start.pause(d.start_at, d.late_limit, s.clock.wall())
+            if wait is None:
+                return False
+            if not wait:
+                break
+            await asyncio.sleep(wait)
+        if not s.taking:
+            run.reason = "handed_back"
+            return False
+        now = s.clock.wall()
+        run.begin(now, s.clock.lease(), start.error_ms(d.start_at, now))
+        s.talk.say(d, "started")
+        return True
+
+    def _again(self, d: Dispatch, error: ErrorInfo | None) -> bool:
+        """Whether the session is made again: not where that would be too late for its time."""
+        in_time = start.pause(d.start_at, d.late_limit, self._shared.clock.wall() + RETRY_DELAY) is not None
+        return in_time and retry.again(error, d.attempt, d.retries)
+
+    async def _keep(self, run: Run, outcome: Outcome) -> None:
+        """Store what the session has left behind, unless it is going to be made again."""
+        s, dispatch, error = self._shared, run.dispatch, outcome.error
+        if not outcome.artifacts or self._again(dispatch, error):
+            return
+        reason = "the session was ended from outside"
+        if run.reason is None:
+            with run:
+                reason = await s.artifacts.keep(dispatch, outcome.artifacts, run.kept)
+            # Who ends it now ends the sending: the session itself has ended before.
+            run.reason = None
+        run.left_out = len(outcome.artifacts) - len(run.kept)
+        if run.left_out:
+            s.talk.say(dispatch, "line", f"{run.left_out} artifacts are left out: {reason}", "warning")
 
     def _record(self, run: Run, outcome: Outcome, error: ErrorInfo | None) -> SessionRecord:
         s, d = self._shared, run.dispatch
@@ -172,10 +228,19 @@ class Slot:
             upstreams=outcome.upstreams,
             refused=outcome.refused,
             third_parties=outcome.third_parties,
+            start_error_ms=run.start_error_ms,
+            artifacts=run.kept,
+            artifacts_left_out=run.left_out,
         )
 
     def _say(self, dispatch: Dispatch, event: str, text: str) -> None:
         self._shared.talk.say(dispatch, "step" if event == "step" else "line", text)
+
+
+def _no_scripts() -> Outcome:
+    detail = "a scripted session reached a runner that was started without --allow-scripts"
+    error = ErrorInfo(kind="scripts_not_allowed", detail=detail, infrastructure=True)
+    return Outcome(status="failed", error=error)
 
 
 def _read(delivery: Delivery) -> Dispatch:

@@ -22,7 +22,7 @@ from playwright.async_api import async_playwright
 
 from broker_config.origin import Origin
 from runner.browser.finder import installed
-from runner.browser.launch import launch_options
+from runner.browser.launch import fenced, launch_options
 from runner.core.egress_policy import EgressPolicy
 from runner.gate.browser_side import context_proxy
 from runner.gate.gate import Gate
@@ -36,8 +36,11 @@ async def work(kind: str, url: str, concurrency: int) -> None:
     """A worker: for each line on stdin, that many sessions; then a line on stdout."""
     found = installed(["chromium"])[0]
     policy = EgressPolicy(origins=frozenset({Origin.of(url)}), product="TrafficBuster/0.1", tag="(job=bench)")
-    async with async_playwright() as playwright, Gate() as gate:
-        browser = await playwright.chromium.launch(**launch_options(found, "--gate-cost", "", 30))
+    async with async_playwright() as playwright, Gate() as gate, gate.session(EgressPolicy()) as wall:
+        launch = launch_options(found, "--gate-cost", "", 30)
+        if kind == "gate":
+            launch = fenced(launch, found.browser, wall)
+        browser = await playwright.chromium.launch(**launch)
 
         async def visit(options: dict[str, Any]) -> None:
             context = await browser.new_context(**options)

@@ -71,12 +71,13 @@ def inside() -> bool:
 
 class Scene:
     """`hits` counts, by way, what arrived at listeners (requests, datagrams, bare connections) and questions
-    at the resolver; `packets` those on the wire, where they can be seen. A way has its own foreign port."""
+    at the resolver; `packets` those on the wire, where they can be seen; `visits` what the site was asked
+    for. A way has its own foreign port."""
 
     def __init__(self, ways: Sequence[str], pages: dict[str, tuple[str, str]], ports: Sequence[int]) -> None:
         self.hits: Counter[str] = Counter()
         self.packets: Counter[str] = Counter()
-        self.done: dict[str, asyncio.Event] = {}
+        self.visits: Counter[str] = Counter()
         self.site_port = ports[0]
         self.ports = dict(zip(ways, ports[1:], strict=False))
         self._ways = {port: way for way, port in self.ports.items()}
@@ -93,12 +94,12 @@ class Scene:
         return f"{way}.foreign.test" if inside() else f"{way}.localhost"
 
     def begin(self, way: str) -> None:
-        self.done[way] = asyncio.Event()
         self._rebound = 0
 
     def clear(self) -> None:
         self.hits.clear()
         self.packets.clear()
+        self.visits.clear()
 
     def seen(self, way: str) -> bool:
         return bool(self.hits[way] or self.packets[way])
@@ -132,10 +133,9 @@ class Scene:
                 path, _, query = line.split(" ")[1].partition("?")
                 _, kind, *rest = path.split("/")
                 way = rest[0] if rest else ""
+                self.visits[rest[-1] if rest else ""] += 1
                 status, kind_of, body, more = 200, "text/html", "<!doctype html><p>ok", ""
-                if kind == "done" and way in self.done:
-                    self.done[way].set()
-                elif kind == "to":
+                if kind == "to":
                     status, more = int(way), f"Location: {unquote(query)}\r\n"
                 elif kind == "page" and way in self._pages:
                     more, body = self._pages[way]

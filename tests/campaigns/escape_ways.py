@@ -12,27 +12,38 @@ Act = Callable[[Any, "Places"], Awaitable[None]]
 
 
 class Places(NamedTuple):
-    """`site` and `foreign` are origins, `new_context` gives another context of the same session."""
+    """`site` and `foreign` are origins; `{S}` stands for the site's in texts, `{N}` for its port."""
 
     way: str
     site: str
     foreign: str
     host: str
     port: int
-    new_context: Callable[[], Awaitable[Any]]
+
+    def fill(self, text: str) -> str:
+        return text.format(
+            F=self.foreign,
+            H=self.host,
+            P=self.port,
+            W=self.way,
+            S=self.site,
+            N=self.site.rpartition(":")[2],
+        )
 
 
 class Way(NamedTuple):
-    """`page` and `headers` are those of the site's page `/page/<way>`, where all begins; `script` is what
-    `/script/<way>` holds. `act` is done on the loaded page, or in place of loading it with `first`. `inside`
-    ways need a network namespace."""
+    """`page` and `headers` are those of the site's page `/page/<way>`, where a session begins if it does not
+    at `url`; `script` is what `/script/<way>` holds. `act` is done on the loaded page. A plain browser needs
+    so many `contexts`, one after the other: each looks names up anew. `inside` ways need a network
+    namespace."""
 
     name: str
     page: str = ""
     headers: str = ""
     script: str = ""
     act: Act | None = None
-    first: bool = False
+    url: str = "{S}/page/{W}"
+    contexts: int = 1
     inside: bool = False
 
 
@@ -50,7 +61,7 @@ async def _click(page: Any, places: Places) -> None:
 
 def _goto(url: str) -> Act:
     async def act(page: Any, p: Places) -> None:
-        await page.goto(url.format(F=p.foreign, H=p.host, P=p.port, W=p.way, S=p.site), timeout=3000)
+        await page.goto(p.fill(url), timeout=3000)
 
     return act
 
@@ -58,13 +69,6 @@ def _goto(url: str) -> Act:
 async def _request(page: Any, places: Places) -> None:
     # By number: the driver resolves no names below localhost.
     await page.context.request.get(f"http://127.0.0.1:{places.port}/", timeout=3000)
-
-
-async def _rebind(page: Any, places: Places) -> None:
-    for _ in range(3):
-        context = await places.new_context()
-        other = await context.new_page()
-        await other.goto(f"http://rebound.test:{places.site.rpartition(':')[2]}/page/none", timeout=3000)
 
 
 _PDF = (
@@ -76,12 +80,19 @@ _ICE = (
     "const c=new RTCPeerConnection({{iceServers:[%s]}});c.createDataChannel('x');"
     "c.createOffer().then(o=>c.setLocalDescription(o))"
 )
+#: Two ends in one page, of which one is told that the other is abroad.
+_PEER = (
+    "const a=new RTCPeerConnection(),b=new RTCPeerConnection();a.createDataChannel('x');(async()=>{{"
+    "await a.setLocalDescription(await a.createOffer());await b.setRemoteDescription(a.localDescription);"
+    "await b.setLocalDescription(await b.createAnswer());await a.setRemoteDescription(b.localDescription);"
+    "await a.addIceCandidate({{sdpMid:'0',candidate:'candidate:1 1 %s 203.0.113.7 {P} typ host %s'}})}})()"
+)
 
 WAYS: tuple[Way, ...] = (
     # The session's own document
-    Way("goto", act=_goto("{F}/goto"), first=True),
+    Way("goto", act=_goto("{F}/goto")),
     *(
-        Way(f"redirect-{code}", act=_goto(f"{{S}}/to/{code}?{{F}}/redirect"), first=True)
+        Way(f"redirect-{code}", url=f"{{S}}/to/{code}/{{W}}?{{F}}/redirect")
         for code in (301, 302, 303, 307, 308)
     ),
     Way("meta-refresh", html("<meta http-equiv=refresh content='0;url={F}/'>")),
@@ -125,6 +136,9 @@ WAYS: tuple[Way, ...] = (
     Way("websocket-tls", js("new WebSocket('wss://{H}:{P}/')")),
     Way("https", js("fetch('https://{H}:{P}/',{{mode:'no-cors'}})")),
     Way("webrtc-stun", js(_ICE % "{{urls:'stun:{H}:{P}'}}")),
+    Way("webrtc-stun-address", js(_ICE % "{{urls:'stun:203.0.113.7:{P}'}}"), inside=True),
+    Way("webrtc-peer", js(_PEER % ("udp 2122260223", "")), inside=True),
+    Way("webrtc-peer-tcp", js(_PEER % ("tcp 1518280447", "tcptype passive")), inside=True),
     Way("webrtc-turn-tcp", js(_ICE % "{{urls:'turn:{H}:{P}?transport=tcp',username:'u',credential:'p'}}")),
     Way("quic-webtransport", js("new WebTransport('https://{H}:{P}/')")),
     # Sub-resources
@@ -188,9 +202,15 @@ WAYS: tuple[Way, ...] = (
     Way("address-decimal", js("fetch('http://3405803783:{P}/',{{mode:'no-cors'}})"), inside=True),
     Way("address-ipv6", js("fetch('http://[2001:db8::7]:{P}/',{{mode:'no-cors'}})"), inside=True),
     Way("address-mapped", js("fetch('http://[::ffff:203.0.113.7]:{P}/',{{mode:'no-cors'}})"), inside=True),
-    Way("rebinding", act=_rebind, first=True, inside=True),
+    Way(
+        "rebinding",
+        js("for(let i=0;i<8;i++)fetch('/page/{W}?'+i)"),
+        url="http://rebound.test:{N}/page/{W}",
+        contexts=3,
+        inside=True,
+    ),
     # Beside the browser
     Way("request-of-the-driver", act=_request),
-    Way("environment-proxy", act=_goto("http://elsewhere.test:81/"), first=True),
-    Way("proxy-auto-configuration", act=_goto("http://elsewhere.test:81/"), first=True),
+    Way("environment-proxy", act=_goto("http://elsewhere.test:81/")),
+    Way("proxy-auto-configuration", act=_goto("http://elsewhere.test:81/")),
 )

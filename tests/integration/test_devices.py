@@ -12,9 +12,10 @@ import pytest_asyncio
 
 from broker_config import document
 from broker_config.device import Device, Geolocation, Network, Viewport
-from broker_config.device_names import DEVICE_NAMES
+from broker_config.device_table import DEVICES
 from broker_config.journey import Journey
 from runner.browser.executor import BrowserExecutor
+from tests.support.device_table import facts
 from tests.support.sessions import a_session
 from tests.support.site import Site, open_site
 
@@ -129,6 +130,8 @@ async def test_an_unknown_device_is_for_another_runner(executor: BrowserExecutor
     assert time.monotonic() - began < 1
 
 
-async def test_the_names_are_playwrights(executor: BrowserExecutor) -> None:
-    """If this fails, Playwright has other devices now: `python -m tests.support.device_names`."""
-    assert sorted((await executor._driver.playwright()).devices) == list(DEVICE_NAMES)
+async def test_the_table_is_playwrights(executor: BrowserExecutor) -> None:
+    """If this fails, Playwright has other devices now: `python -m tests.support.device_table`."""
+    known = (await executor._driver.playwright()).devices
+    assert {name: facts(known[name]) for name in sorted(known)} == DEVICES
+    assert list(DEVICES) == sorted(DEVICES)

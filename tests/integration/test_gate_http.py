@@ -134,7 +134,7 @@ async def one_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_the_site_sees_what_a_browser_sends_without_a_proxy(site: Echo) -> None:
-    policy = allowing(site.url, product="TrafficBuster/0.1", tag="(job=j)")
+    policy = allowing(site.url, product="TrafficBuster/0.1", tag="(job=j)", header="X-TrafficBuster: job=j")
     async with leased(policy) as lease:
         await answered(
             lease,
@@ -144,7 +144,8 @@ async def test_the_site_sees_what_a_browser_sends_without_a_proxy(site: Echo) ->
         )  # fmt: skip
         assert site.heads == [
             f"GET /a?b HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nConnection: keep-alive\r\n"
-            "User-Agent: Mozilla/5.0 TrafficBuster/0.1 (job=j)\r\nX-Own:  kept \r\n\r\n".encode()
+            "User-Agent: Mozilla/5.0 TrafficBuster/0.1 (job=j)\r\nX-Own:  kept \r\n"
+            "X-TrafficBuster: job=j\r\n\r\n".encode()
         ]
         report = lease.report()
         assert (report.requests, report.connections, report.upstreams) == (1, 1, ["direct"])
@@ -452,8 +453,14 @@ async def test_a_connection_that_ended_unused_is_opened_anew(site: Echo) -> None
 
 async def test_the_rate_ceiling_is_the_jobs(site: Echo) -> None:
     clock = asyncio.get_running_loop().time
-    policy = allowing(site.url, rate=20.0, job="j")
-    async with Gate() as gate, gate.session(policy) as one, gate.session(policy) as two:
+    # Each session brings a share: together 20 a second.
+    policy, other = allowing(site.url, rate=10.0, job="j"), allowing(site.url, rate=500.0, job="k")
+    async with (
+        Gate() as gate,
+        gate.session(policy) as one,
+        gate.session(policy) as two,
+        gate.session(other),
+    ):
         began = clock()
         async with httpx.AsyncClient(proxy=one.proxy_url) as a, httpx.AsyncClient(proxy=two.proxy_url) as b:
             await asyncio.gather(*(c.get(site.url) for c in (a, b) for _ in range(15)))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from runner.gate.event import EgressEvent
 from runner.gate.gate import Gate
 from runner.gate.lease import Lease
 from runner.gate.limits import GateLimits
+from tests.support.certificate import make_certificate, server_tls
 from tests.support.proxies import Mood, UpstreamProxy, upstream
 from tests.support.site import Site, open_site
 
@@ -122,21 +122,12 @@ async def test_an_http_proxy_is_given_absolute_requests_under_the_same_identity(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Of 127.0.0.1, by nobody's authority; the folder with `cert.pem` and `key.pem`."""
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=p",
-            "-addext", "subjectAltName=IP:127.0.0.1",
-        ],
-        cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
-    return tmp_path
+    """The folder with `cert.pem` and `key.pem`."""
+    return make_certificate(tmp_path)
 
 
 async def test_tls_to_the_proxy(site: Site, certificate: Path) -> None:
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    tls = server_tls(certificate)
     events: list[EgressEvent] = []
     async with upstream("https", user="u", password="p", tls=tls) as up:
         bench = Bench()

@@ -16,7 +16,17 @@ from broker_config.connection import connected
 from broker_config.embedded_server import EmbeddedServer
 from broker_config.errors import BrokerRefused, Incompatible
 from broker_config.provisioning import Change, ensure_dispatch_consumer, provision
-from broker_config.streams import BUCKETS, DISPATCH, LEASE, MAX_DELIVER, STREAMS, Bucket, Stream
+from broker_config.streams import (
+    BUCKETS,
+    DISPATCH,
+    LEASE,
+    MAX_DELIVER,
+    OBJECT_BUCKETS,
+    STREAMS,
+    Bucket,
+    ObjectBucket,
+    Stream,
+)
 from tests.support.plain_broker import plain_broker
 
 TEST_STREAM = Stream(
@@ -58,6 +68,7 @@ async def test_an_empty_broker_gets_all_and_a_second_start_changes_nothing(own_n
     said: list[str] = []
     changes = await provision(own_nc, log=said.append)
     names = {s.name for s in STREAMS} | {f"KV_{b.name}" for b in BUCKETS}
+    names |= {f"OBJ_{b.name}" for b in OBJECT_BUCKETS}
     assert {(c.kind, c.name) for c in changes} == {("created", name) for name in names}
     assert said == [f"created stream {c.name}" for c in changes]
     before = {name: await config_of(own_nc, name) for name in names}
@@ -249,6 +260,26 @@ async def test_declared_buckets_are_what_the_plain_client_would_make(own_nc: Cli
         theirs["allow_msg_ttl"] = False
         ours.setdefault("allow_msg_ttl", False)
     # The server's own notes on versions.
+    assert {**ours, "metadata": None} == {**theirs, "metadata": None}
+
+
+@pytest.mark.parametrize("bucket", OBJECT_BUCKETS, ids=lambda b: b.name)
+async def test_object_stores_are_what_the_plain_client_would_make(
+    own_nc: Client, bucket: ObjectBucket
+) -> None:
+    """But for the time to live of single objects, which nats-py does not know of."""
+    await provision(own_nc, streams=(), buckets=(bucket,))
+    ours = await config_of(own_nc, f"OBJ_{bucket.name}")
+    assert ours.pop("allow_msg_ttl") is True
+    await own_nc.request(f"$JS.API.STREAM.DELETE.OBJ_{bucket.name}")
+    await own_nc.jetstream().create_object_store(
+        bucket=bucket.name,
+        description=bucket.description,
+        ttl=bucket.ttl,
+        max_bytes=bucket.max_bytes,
+    )
+    theirs = await config_of(own_nc, f"OBJ_{bucket.name}")
+    theirs.pop("allow_msg_ttl", None)
     assert {**ours, "metadata": None} == {**theirs, "metadata": None}
 
 

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from nats.aio.msg import Msg
 
 from broker_config import codec
+from broker_config.connection import connected
 from broker_config.embedded_server import EmbeddedServer
 from broker_config.messages import ConductorRecord, JobControl
-from broker_config.provisioning import ensure_dispatch_consumer
+from broker_config.provisioning import ensure_dispatch_consumer, provision
 from broker_config.streams import DISPATCH, MAX_DELIVER
 from broker_config.subjects import JOB_CONTROLS, session_record
+from orchestrator.bus.jet import Jet
 from tests.support.backstage import Backstage, RawRunner, backstage
 from tests.support.waiting import eventually
 
@@ -123,3 +125,17 @@ async def test_a_runner_that_missed_a_cancel_is_told_again(own_broker: EmbeddedS
             await stage.nc.subscribe(JOB_CONTROLS, cb=hear)
             await eventually(lambda: heard, 5, what="another cancel")
             assert {(c.job, c.command) for c in heard} == {(job.id, "cancel")}
+
+
+async def test_a_message_that_is_there_no_more_is_taken_back_by_nobody(own_broker: EmbeddedServer) -> None:
+    """Whether the stream is empty, has gone on, or never came so far."""
+    async with connected(own_broker.url, name="test") as nc:
+        await provision(nc)
+        jet = Jet(nc)
+        assert not await jet.delete(DISPATCH.name, 1)
+        seqs = [(await jet.publish("job.dispatch.linux-webkit", b"{}")).seq for _ in range(3)]
+        assert await jet.delete(DISPATCH.name, seqs[1])
+        assert [await jet.delete(DISPATCH.name, n) for n in (seqs[1], seqs[2] + 9)] == [False, False]
+        for n in (seqs[0], seqs[2]):
+            assert await jet.delete(DISPATCH.name, n)
+            assert not await jet.delete(DISPATCH.name, n)

@@ -5,6 +5,7 @@ import signal
 import socket as sockets
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -16,7 +17,6 @@ from broker_config.errors import SettingsError
 from orchestrator.core.outbox import SlowLimits
 from orchestrator.web.app import create_app
 from orchestrator.web.server import WebServer
-from orchestrator.web.web_state import WebState
 from tests.support.raw_socket import RawSocket
 from tests.support.web_parts import progress, socket, stage
 
@@ -101,17 +101,7 @@ async def test_the_frontend_is_served_where_it_is_built(nc, tmp_path):
     (tmp_path / "index.html").write_text("<title>front</title>")
     (tmp_path / "app.js").write_text("1")
     async with stage(nc) as web:
-        state = web.state
-        built = WebState(
-            jobs=state.jobs,
-            sessions=state.sessions,
-            retry=state.retry,
-            audits=state.audits,
-            fleet=state.fleet,
-            status=state.status,
-            feed=state.feed,
-            static=tmp_path,
-        )
+        built = replace(web.state, static=tmp_path)
         async with WebServer(create_app(built)) as server, httpx.AsyncClient(base_url=server.url) as http:
             for page in ("/", "/jobs/abc", "/runners"):
                 assert "front" in (await http.get(page)).text

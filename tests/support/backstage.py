@@ -19,6 +19,7 @@ from broker_config import codec, connection
 from broker_config.job import Job
 from broker_config.job_spec import read_spec
 from broker_config.messages import (
+    ConductorRecord,
     Dispatch,
     Heartbeat,
     JobLog,
@@ -29,7 +30,13 @@ from broker_config.messages import (
 )
 from broker_config.provisioning import ensure_dispatch_consumer, provision
 from broker_config.streams import PROGRESS
-from broker_config.subjects import job_log, runner_heartbeat, session_record, session_records_of
+from broker_config.subjects import (
+    CONDUCTOR,
+    job_log,
+    runner_heartbeat,
+    session_record,
+    session_records_of,
+)
 from orchestrator.bus.conductor import Conductor
 from orchestrator.bus.fleet import Fleet
 from orchestrator.bus.jet import Jet
@@ -63,7 +70,7 @@ class Backstage:
             sweep_every=1.0,
         )
 
-    async def submit(self, sessions: int, **spec: object) -> Job:
+    async def submit(self, sessions: int | None, **spec: object) -> Job:
         document = {"targets": [{"url": "http://127.0.0.1:1/"}], "sessions": sessions, **spec}
         job, _ = await self.store.submit(read_spec(document), source="api", idempotency_key=None)
         return job
@@ -82,6 +89,11 @@ class Backstage:
     async def records(self, job: str) -> list[SessionRecord]:
         stored = await self.jet.read_all(PROGRESS.name, session_records_of(job))
         return [codec.decode(s.data, SessionRecord) for s in stored if not s.subject.endswith(".conductor")]
+
+    async def owed(self, job: str) -> list[ConductorRecord]:
+        """What the conductors wrote."""
+        stored = await self.jet.read_all(PROGRESS.name, session_record(job, CONDUCTOR))
+        return [codec.decode(s.data, ConductorRecord) for s in stored]
 
 
 @asynccontextmanager

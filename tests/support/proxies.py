@@ -21,7 +21,8 @@ Mood = Literal["works", "credentials", "destination", "silent", "closes"]
 
 class UpstreamProxy:
     """`asked` holds `host:port` of what it was asked for, in order; `connections` counts what came in.
-    `names` gives addresses to the names that it resolves."""
+    `ports` are those from which it went on to sites. `names` gives addresses to the names that it resolves.
+    """
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class UpstreamProxy:
         self.asked: list[str] = []
         self.heads: list[bytes] = []
         self.connections = 0
+        self.ports: list[int] = []
         self.port = 0
         self._tls = tls
         self._names = names or {}
@@ -82,7 +84,9 @@ class UpstreamProxy:
 
     async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self.asked.append(f"{host}:{port}")
-        return await asyncio.open_connection(self._names.get(host, host), port)
+        reader, writer = await asyncio.open_connection(self._names.get(host, host), port)
+        self.ports.append(writer.get_extra_info("sockname")[1])
+        return reader, writer
 
     async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,7 +58,8 @@ _PICTURE = (
 class Site:
     """`hits` counts requests by path, `requests` holds `(path, user agent)` in the order of arrival. `asked`
     tells when a path is asked for, `release` answers those that wait at `/held`. `pages` are a test's own:
-    documents by path. `queries` holds the last query of each path."""
+    documents by path, `redirects` leads from paths to addresses. `queries` holds the last query of each
+    path. `ports` are those from which connections came."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -65,7 +67,9 @@ class Site:
         self.requests: list[tuple[str, str]] = []
         self.release = asyncio.Event()
         self.pages: dict[str, str] = {}
+        self.redirects: dict[str, str] = {}
         self.queries: dict[str, str] = {}
+        self.ports: list[int] = []
         self._asked: dict[str, asyncio.Event] = {}
 
     async def asked(self, path: str, times: int = 1, deadline: float = 10.0) -> None:
@@ -97,6 +101,8 @@ class Site:
         match path:
             case own if own in self.pages:
                 _send(writer, 200, "text/html", f"<!doctype html><title>T</title>{self.pages[own]}".encode())
+            case moved if moved in self.redirects:
+                _send(writer, 302, "text/html", b"", f"Location: {self.redirects[moved]}\r\n")
             case "/never":
                 await asyncio.Event().wait()
             case "/held":
@@ -134,18 +140,19 @@ def _send(writer: asyncio.StreamWriter, status: int, kind: str, body: bytes, mor
 
 
 @asynccontextmanager
-async def open_site() -> AsyncIterator[Site]:
-    """A site on a free loopback port."""
+async def open_site(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
+    """A site on a free loopback port; https with `tls`."""
     site = Site()
     connections: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        site.ports.append(writer.get_extra_info("peername")[1])
         task = asyncio.create_task(site._serve(reader, writer))
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    site.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield site
     finally:

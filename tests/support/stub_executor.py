@@ -12,6 +12,7 @@ from pathlib import Path
 from broker_config.messages import Dispatch, ErrorInfo, Measures, PlatformOffer
 from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
+from runner.gate.event import OnEvent, log_event
 from runner.work.executor import Say
 
 #: Of a dispatch, how its session ends; `None` for ok.
@@ -38,6 +39,7 @@ class StubExecutor:
         self._play = play
         self._journal = journal.open("a", buffering=1) if journal else None
         self.events: list[tuple[str, str, int, int, float]] = []
+        self.on_egress: OnEvent = log_event
         self.active = 0
         self.most_active = 0
         self.closed = False

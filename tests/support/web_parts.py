@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -19,19 +20,23 @@ from broker_config.api import (
     JobPage,
     JobRow,
     PlatformView,
+    ProxyTestReport,
     RunnerView,
     ServerMessage,
     SessionPage,
     SessionRow,
     Subscribe,
 )
-from broker_config.errors import Conflict, IllegalTransition, JobNotFound
+from broker_config.errors import BrokerUnavailable, Conflict, IllegalTransition, JobNotFound, SpecError
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import JobSpec, read_spec
 from broker_config.messages import Counts, JobProgress, JobState, PlatformOffer
 from broker_config.subjects import job_progress
+from orchestrator.bus.artifacts import Artifacts
+from orchestrator.bus.jet import Jet
 from orchestrator.bus.progress_feed import ProgressFeed
-from orchestrator.core import job_machine
+from orchestrator.bus.proxy_store import ProxyStore
+from orchestrator.core import admission, job_machine
 from orchestrator.core.audit import AuditReport, Finding
 from orchestrator.core.outbox import SlowLimits
 from orchestrator.web.app import create_app
@@ -82,6 +87,11 @@ class MemoryJobs:
             self.keys[idempotency_key] = job.id, spec
         return job, True
 
+    async def check(self, spec: JobSpec) -> None:
+        self._check()
+        if refused := admission.problems(spec, ()):
+            raise SpecError(refused)
+
     async def get(self, job: str) -> Job:
         self._check()
         self.reads += 1
@@ -126,6 +136,10 @@ class MemorySessions:
         after = int(cursor or 0)
         rows = [r for r in self.rows if r.seq > after and status in (None, r.status)]
         return SessionPage(items=rows[:limit], next=str(rows[limit - 1].seq) if len(rows) > limit else None)
+
+    async def counted(self, job: str) -> AsyncIterator[list[SessionRow]]:
+        for i in range(0, len(self.rows), 100):
+            yield self.rows[i : i + 100]
 
 
 class MemoryFleet:
@@ -204,6 +218,11 @@ class MemoryRetry:
         raise IllegalTransition(f"job {job} has nothing to retry")
 
 
+class MemoryTrials:
+    async def test(self, name: str, *, first: int, url: str, runner: str) -> ProxyTestReport:
+        raise BrokerUnavailable("no runner is online to test the pool from")
+
+
 class MemoryAudits:
     async def audit(self, job_id: str) -> AuditReport:
         if job_id != "webjob-audited":
@@ -216,12 +235,16 @@ class MemoryAudits:
 
 @asynccontextmanager
 async def stage(nc: Client, *, limits: SlowLimits | None = None, sessions: int = 0) -> AsyncIterator[Stage]:
+    jobs = MemoryJobs()
     state = WebState(
-        jobs=MemoryJobs(),
+        jobs=jobs,
         sessions=MemorySessions(sessions),
         retry=MemoryRetry(),
         audits=MemoryAudits(),
+        artifacts=Artifacts(Jet(nc), jobs.get),
         fleet=MemoryFleet(),
+        proxies=ProxyStore(Jet(nc), clock=time.time),
+        proxy_trials=MemoryTrials(),
         status=MemoryStatus(),
         feed=ProgressFeed(nc),
         limits=limits or SlowLimits(),

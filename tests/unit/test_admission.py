@@ -65,3 +65,32 @@ def test_every_refused_target_is_named_and_the_way_out() -> None:
     assert [p.where for p in found] == ["targets[1].url", "targets[2].url"]
     assert "http://b.example:81" in found[1].what
     assert "allowed_origins" in found[1].what
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed", "ok"),
+    [
+        ("cdn.example", [], True),
+        ("*.cdn.example", [], True),
+        ("8.8.8.8", [], True),
+        ("127.0.0.1", [], True),
+        ("[::1]:81", [], True),
+        ("10.0.0.1", [], False),
+        ("http://169.254.169.254", [], False),
+        ("[fd00::1]", [], False),
+        ("[::ffff:10.0.0.1]", [], False),
+        ("100.64.0.1:80", [], False),
+        ("0.0.0.0", [], False),
+        ("http://10.0.0.1", ["http://10.0.0.1"], True),
+        ("http://10.0.0.1:81", ["http://10.0.0.1"], False),
+        ("10.0.0.1", ["http://10.0.0.1"], False),  # any port of it
+        ("10.0.0.1", ["*"], True),
+    ],
+)
+def test_addresses_of_private_networks_as_third_parties(pattern: str, allowed: list[str], ok: bool) -> None:
+    spec = read_spec(
+        {"targets": [{"url": "http://127.0.0.1/"}], "sessions": 1, "third_party": ["a.example", pattern]}
+    )
+    found = problems(spec, allowed)
+    assert [p.where for p in found] == ([] if ok else ["third_party[1]"])
+    assert all("allowed_origins" in p.what for p in found)

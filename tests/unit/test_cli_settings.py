@@ -108,7 +108,7 @@ def commands_with_flags() -> dict[str, set[str]]:
 
 
 #: Their flags of these names are their own, not settings.
-OTHERS = {"tb jobs submit", "tb demo-shop"}
+OTHERS = {"tb jobs submit", "tb jobs plan", "tb demo-shop"}
 
 
 def test_the_documented_list_is_what_the_code_has() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from broker_config.data_file import read_rows, with_rows
 from broker_config.errors import SpecError
+from tests.support.workbook import workbook
 
 ROWS = [{"email": "ada@shop.test", "age": "36"}, {"email": 'bob; the "second"', "age": ""}]
 
@@ -16,6 +17,15 @@ def test_csv(tmp_path: Path, delimiter: str) -> None:
     lines = ["email,age", "ada@shop.test,36", "", '"bob; the ""second""",']
     file.write_text("\ufeff" + "\r\n".join(lines).replace(",", delimiter), "utf-8")
     assert read_rows(file) == ROWS
+
+
+def test_xlsx(tmp_path: Path) -> None:
+    file = tmp_path / "users.xlsx"
+    file.write_bytes(workbook([["email", "age"], ["ada@shop.test", 36], [None, None], ["bob", 1.5]], first=3))
+    assert read_rows(file) == [{"email": "ada@shop.test", "age": 36}, {"email": "bob", "age": 1.5}]
+    file.write_bytes(workbook([["email", "age"], ["a", 1, "more"]], first=3))
+    with pytest.raises(SpecError, match="line 3: names of columns are empty"):
+        read_rows(file)
 
 
 def test_json(tmp_path: Path) -> None:

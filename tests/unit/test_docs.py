@@ -68,6 +68,7 @@ def test_the_subjects() -> None:
         subjects.job_log("x", "x"),
         subjects.job_control("x"),
         subjects.RUNNER_REGISTER,
+        subjects.RUNNER_ARTIFACT,
         subjects.runner_heartbeat("x"),
         subjects.runner_control("x"),
         subjects.quarantine("x"),

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_config.address import is_link_local, is_public
 from broker_config.origin import Origin
 from broker_config.origin_pattern import OriginPattern
-from runner.core.egress_policy import EgressPolicy, is_public, judge, may_dial, normal_host, parse_authority
+from runner.core.egress_policy import (
+    EgressPolicy,
+    foreign_document,
+    judge,
+    may_dial,
+    normal_host,
+    parse_authority,
+)
 
 SHOP = Origin("http", "shop.example", 80)
 CDN = Origin("https", "cdn.example", 443)
@@ -121,7 +129,8 @@ def test_all_third_parties_are_public_ones(host: str) -> None:
     inner = Origin("http", host, 80)
     assert judge(EgressPolicy(third_party="all"), inner, "resource").refusal == "private_address"
     named = EgressPolicy(third_party=(OriginPattern(None, host, None),))
-    assert judge(named, inner, "resource").refusal is None
+    expected = "private_address" if host == "169.254.169.254" else None
+    assert judge(named, inner, "resource").refusal == expected
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,46 @@ def test_addresses_that_are_not_public(address: str) -> None:
     ip = ipaddress.ip_address(address)
     assert not is_public(ip)
     assert not may_dial(EgressPolicy(), "shop.example", ip)
-    assert may_dial(EgressPolicy(private_hosts=frozenset({"shop.example"})), "shop.example", ip)
+    own = EgressPolicy(private_hosts=frozenset({"shop.example"}))
+    assert may_dial(own, "shop.example", ip) is not is_link_local(ip)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "fd00:ec2::254",
+     "100.100.100.200"],
+)  # fmt: skip
+def test_no_name_and_no_third_party_leads_to_the_machines_metadata(address: str) -> None:
+    ip = ipaddress.ip_address(address)
+    host = normal_host(address)
+    policy = EgressPolicy(
+        third_party=(OriginPattern(None, host, None),), private_hosts=frozenset({"shop.example"})
+    )
+    assert is_link_local(ip)
+    assert judge(policy, Origin("http", host, 80), "resource").refusal == "private_address"
+    assert judge(policy, Origin("https", host, 443), "tunnel").refusal == "private_address"
+    assert not may_dial(policy, "shop.example", ip)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://shop.example/x", "HTTP://SHOP.EXAMPLE.:80/", "about:blank", "data:,x"]
+)
+def test_documents_of_the_jobs_own_origins(url: str) -> None:
+    assert foreign_document(EgressPolicy(origins=frozenset({SHOP})), url) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://shop.example/", "https://shop.example"),
+        ("http://shop.example:81/", "http://shop.example:81"),
+        ("http://user@shop.example.evil.example/", "http://shop.example.evil.example"),
+        ("http://a b/", "http://a b/"),
+    ],
+)
+def test_documents_of_other_origins(url: str, origin: str) -> None:
+    everything = EgressPolicy(origins=frozenset({SHOP}), third_party="all")
+    assert foreign_document(everything, url) == origin
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808"])

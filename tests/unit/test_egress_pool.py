@@ -105,6 +105,28 @@ def test_a_try_that_was_given_up_leaves_it_to_the_next() -> None:
     assert pool.choose(0, COOL_DOWN) == A
 
 
+def test_a_renewed_pool_keeps_what_it_knows() -> None:
+    pool = EgressPool([A, B])
+    pool.failed(B, 0.0, "x")
+    pool.renew([B, C])
+    assert pool.choose(0, 0.0) == C
+    assert pool.choose(0, COOL_DOWN) == B
+    pool.renew([C])
+    assert pool.choose(0, COOL_DOWN, (), A) == C, "who has one that went gets another"
+    assert not pool.is_down(B)
+    assert [pool.failed(A, 1.0, "x"), pool.worked(B), pool.left(A)] == [False, False, None]
+    pool.renew([])
+    assert pool.choose(0, 0.0, (), C) is None
+
+
+def test_a_random_round_follows_the_size_of_the_pool() -> None:
+    pool = EgressPool([A, B], order="random", seed=7)
+    turns = [pool.turn(0.0) for _ in range(3)]
+    assert pool.choose(turns[0], 0.0) in (A, B)
+    pool.renew([A, B, C])
+    assert {pool.choose(t, 0.0) for t in turns} == {A, B, C}
+
+
 def test_the_rate_holds_over_time() -> None:
     bucket, now, sent = TokenBucket(10, 0.0), 0.0, []
     for _ in range(100):
@@ -120,6 +142,16 @@ def test_who_comes_later_waits_longer() -> None:
     bucket = TokenBucket(2, 0.0, burst=1)
     assert [bucket.take(0.0) for _ in range(4)] == [0.0, 0.5, 1.0, 1.5]
     assert bucket.take(10.0) == 0.0
+
+
+def test_a_rate_that_changes_keeps_what_was_taken() -> None:
+    bucket = TokenBucket(4, 0.0)
+    assert [bucket.take(0.0) for _ in range(6)] == [0, 0, 0, 0, 0.25, 0.5]
+    bucket.become(8, 0.0)
+    assert bucket.take(0.0) == pytest.approx(3 / 8)
+    assert bucket.take(1.0) == 0.0
+    bucket.become(2, 10.0)  # eight were saved up, two may be kept
+    assert [bucket.take(10.0) for _ in range(3)] == [0.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize("rate", [0, -1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from broker_config.messages import ErrorInfo
 from runner.core.failure import MAX_DETAIL, Evidence, classify, tidy
 
 
@@ -53,6 +54,42 @@ def test_network_errors(text: str, expected: str, infrastructure: bool) -> None:
 def test_an_address_in_the_message_does_not_decide() -> None:
     error = "Page.goto: net::ERR_CONNECTION_REFUSED at http://resolve.example/TLS/certificate?ERR_CERT_X"
     assert kind(navigating=True, error=error) == "connection_failed"
+
+
+def test_the_gate_knows_better_why_a_page_could_not_be_had() -> None:
+    gate = ErrorInfo(kind="connection_failed", detail="no connection to http://a.example")
+    tunnel = "net::ERR_TUNNEL_CONNECTION_FAILED"
+    for seen in (
+        {"navigating": True, "request_failure": tunnel, "error": "x"},
+        {"http_status": 502},  # the gate's own
+        {"step": "step 1", "error": "the server answered 502"},
+        {"navigation_limit": 5.0},
+        {"session_limit": 5.0},
+    ):
+        assert classify(Evidence(gate=gate, **seen)) == gate  # type: ignore[arg-type]
+        assert kind(**seen) != "connection_failed"
+    assert kind(gate=gate, http_status=200) is None, "something else of that origin failed"
+    assert kind(gate=gate, browser_gone=True) == "browser_crashed"
+    assert kind(gate=gate, page_crashed=True) == "page_crashed"
+
+
+def test_a_page_of_another_origin_ends_the_session() -> None:
+    info = classify(Evidence(stray="https://evil.example", http_status=200))
+    assert info is not None
+    assert (info.kind, info.infrastructure) == ("origin_refused", False)
+    assert "https://evil.example" in info.detail
+    assert kind(stray="https://evil.example", request_failure="net::ERR_ABORTED") == "origin_refused"
+    assert kind(stray="https://evil.example", browser_gone=True) == "browser_crashed"
+
+
+def test_what_the_way_out_has_lost_makes_no_result() -> None:
+    info = classify(Evidence(lost_requests=2, http_status=200))
+    assert info is not None
+    assert (info.kind, info.infrastructure) == ("egress_failed", True)
+    assert kind(lost_requests=1, step="step 1", error="x") == "egress_failed"
+    assert kind(lost_requests=1, http_status=500) == "http_status", "the site has answered"
+    gate = ErrorInfo(kind="connection_failed")
+    assert kind(lost_requests=1, gate=gate, request_failure="net::ERR_X", navigating=True) == gate.kind
 
 
 def test_nothing_seen_is_ok() -> None:

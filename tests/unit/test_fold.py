@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_config import codec
-from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, TimeBucket
+from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, TimeBucket, packed
 from broker_config.job_spec import read_spec
-from broker_config.messages import STATUSES, ConductorRecord, ErrorInfo, Measures, SessionRecord
+from broker_config.messages import STATUSES, ConductorRecord, ErrorInfo, Measures, SessionRecord, StepRecord
 from orchestrator.core.fold import (
     MAX_ERROR_KINDS,
     MAX_SUPERSEDED_RECORDS,
@@ -360,3 +362,46 @@ def test_a_summary_has_exact_ends_and_near_percentiles() -> None:
     assert found.p50 == pytest.approx(100, rel=0.011)
     assert found.p95 == pytest.approx(190, rel=0.011)
     assert found.p99 <= 200
+
+
+def test_the_checkpoint_of_a_wide_job_fits_into_a_message() -> None:
+    spec = read_spec(
+        {
+            "targets": [{"url": f"http://127.0.0.1:1/{i}", "sessions": 40} for i in range(60)],
+            "platforms": ["linux-chromium", "linux-firefox", "windows-msedge"],
+            "seed": 1,
+        }
+    )
+    fold = Fold(Plan("j", spec))
+    rng = random.Random(1)
+    for s in range(1, 2_401):
+        # As spread out as can be: hardly two values share a bucket.
+        seen = {m: 10 ** rng.uniform(0, 6) for m in METRICS}
+        whole = {m: int(seen[m]) for m in ("bytes", "requests", "failed_requests", "console_errors")}
+        record = SessionRecord(
+            job="j",
+            session=s,
+            attempt=1,
+            status="ok",
+            runner="r",
+            ended_at=1e9 + s,
+            saturated=s % 9 == 0,
+            steps=[StepRecord(name=f"step {s % 50}", ms=seen["load"])],
+            measures=Measures(**(seen | whole)),
+        )
+        fold.apply(s, record)
+    checkpoint = fold.checkpoint(1)
+    written = codec.encode(packed(checkpoint))
+    assert len(written) < 0.6 * len(codec.encode(checkpoint))
+    assert len(written) < 0.6 * codec.MAX_MESSAGE_BYTES
+    assert b'"buckets":{' not in written
+    assert codec.decode(written, Checkpoint) == codec.decode(codec.encode(checkpoint), Checkpoint)
+
+
+def test_calm_metrics_begin_with_the_first_saturated_session() -> None:
+    fold = Fold(PLAN)
+    for s, busy in enumerate((False, False, True, False), 1):
+        fold.apply(s, msgspec.structs.replace(record(s, load=s * 100.0), saturated=busy))
+        assert bool(fold.calm) == (s >= 3)
+    assert (fold.calm["load"].count, fold.calm["load"].sum) == (3, 700.0)
+    assert fold.total.metrics["load"].count == 4

@@ -14,7 +14,9 @@ from broker_config import codec
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import read_spec
 from broker_config.messages import ConductorRecord, Dispatch, SessionRecord
-from orchestrator.core.job_run import InFlight, JobRun, ToSend
+from orchestrator.core.fallback import Lanes
+from orchestrator.core.in_flight import InFlight
+from orchestrator.core.job_run import JobRun
 from orchestrator.core.plan import Plan
 
 SIZE = 8
@@ -32,6 +34,7 @@ SPEC = read_spec(
 )
 PLAN = Plan("j", SPEC)
 LANES = ("linux-chromium.lab", "linux-firefox.lab")
+LANE = {s: f"{PLAN.platform(s)}.lab" for s in range(1, SIZE + 1)}
 sessions = st.integers(1, SIZE)
 
 
@@ -60,11 +63,22 @@ def queue_of(run: JobRun) -> list[int]:
     return sorted(run.waiting_sessions())
 
 
-def send(run: JobRun, lane: str, n: int, seq: int, now: float = 0.0) -> list[ToSend]:
-    items = run.take(lane, n)
-    for i, item in enumerate(items):
-        run.sent(lane, item, seq + i, now)
-    return items
+def online(*served: str) -> Lanes:
+    lanes = Lanes(0.0)
+    lanes.look(dict.fromkeys(served, 100), 0.0)
+    return lanes
+
+
+def take(run: JobRun, lane: str, n: int, now: float = 0.0) -> list[Dispatch]:
+    offer = run.offer(now, online(lane), {lane: n})
+    return run.take(offer, lane, min(n, offer.waiting(lane))) if offer else []
+
+
+def send(run: JobRun, lane: str, n: int, seq: int, now: float = 0.0) -> list[Dispatch]:
+    messages = take(run, lane, n, now)
+    for i, message in enumerate(messages):
+        run.sent(lane, message, seq + i, now)
+    return messages
 
 
 class JobRunMachine(RuleBasedStateMachine):
@@ -96,17 +110,21 @@ class JobRunMachine(RuleBasedStateMachine):
 
     @rule(lane=st.sampled_from(LANES), n=st.integers(1, 4))
     def dispatch(self, lane: str, n: int) -> None:
-        n = min(n, self.run.room, self.run.waiting(lane))
-        if not n:
+        room = self.run.room(self.now)
+        here = [s for s in self.run.waiting_sessions() if lane == LANE[s]]
+        offer = self.run.offer(self.now, online(lane), {lane: n})
+        assert (offer is None) == (not room or not here)
+        if offer is None:
             return
-        waiting = set(self.run.waiting_sessions())
-        # Several rounds of the window may take from the same job before anything is sent.
-        items = self.run.take(lane, 1) + self.run.take(lane, n - 1)
-        assert len({i.session for i in items}) == len(items)
-        assert {i.session for i in items} <= waiting
-        for item in items:
+        can = min(n, room, len(here))
+        assert offer.waiting(lane) == min(n + 1, room, len(here))
+        # The window may take from the same job several times before anything is sent.
+        messages = self.run.take(offer, lane, 1) + self.run.take(offer, lane, can - 1)
+        assert [m.session for m in messages] == here[:can]
+        assert {m.platform for m in messages} == {lane.partition(".")[0]}
+        for message in messages:
             self.dispatch_seq += 1
-            self.run.sent(lane, item, self.dispatch_seq, self.now)
+            self.run.sent(lane, message, self.dispatch_seq, self.now)
 
     @rule(session=sessions, attempt=st.integers(1, 3))
     def a_runner_reports(self, session: int, attempt: int) -> None:
@@ -155,7 +173,8 @@ class JobRunMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.dropped)
     @rule()
     def cancelled(self) -> None:
-        self.run.drop_waiting()
+        waiting = set(self.run.waiting_sessions())
+        assert {i.session for i in self.run.take_waiting()} == waiting
         self.dropped = True
 
     @rule()
@@ -201,7 +220,7 @@ class JobRunMachine(RuleBasedStateMachine):
 
     @invariant()
     def room_is_what_the_cap_leaves(self) -> None:
-        assert self.run.room == max(0, VUS - len(self.run.in_flight))
+        assert self.run.room(self.now) == max(0, VUS - len(self.run.in_flight))
 
     @invariant()
     def open_ranges_are_what_has_not_ended(self) -> None:
@@ -218,8 +237,8 @@ def test_a_new_job_waits_in_the_order_of_the_plan() -> None:
     run = new_run()
     assert run.lay_out([], 0) == []
     assert queue_of(run) == list(range(1, SIZE + 1))
-    taken = run.take(LANES[0], 100)
-    assert [t.session for t in taken] == list(PLAN.sessions_by_platform()["linux-chromium"])
+    taken = take(run, LANES[0], 100)
+    assert [t.session for t in taken] == list(PLAN.sessions_by_platform()["linux-chromium"])[:VUS]
     assert {t.attempt for t in taken} == {1}
 
 
@@ -236,7 +255,7 @@ def test_a_new_job_waits_in_the_order_of_the_plan() -> None:
 def test_room(changes: dict[str, Any], room: int) -> None:
     run = new_run(**changes)
     run.lay_out([], 0)
-    assert run.room == room
+    assert run.room(0.0) == room
 
 
 def test_a_session_claimed_while_it_waits_is_sent_once_when_it_vanishes() -> None:
@@ -248,8 +267,8 @@ def test_a_session_claimed_while_it_waits_is_sent_once_when_it_vanishes() -> Non
     run.hold(item.session, 1, "a/1", LANES[0], 1.0)
     assert item.session not in run.waiting_sessions()
     run.put_back(item.session, 2)
-    taken = run.take(LANES[0], SIZE)
-    assert [t for t in taken if t.session == item.session] == [(item.session, 2)]
+    taken = take(run, LANES[0], SIZE)
+    assert [(t.session, t.attempt) for t in taken if t.session == item.session] == [(item.session, 2)]
     assert len({t.session for t in taken}) == len(taken)
 
 
@@ -258,7 +277,7 @@ def test_a_session_that_ended_while_it_waited_is_left_out() -> None:
     run.lay_out([], 0)
     first, *_ = PLAN.sessions_by_platform()["linux-chromium"]
     run.apply(1, ended(first))
-    assert first not in [t.session for t in run.take(LANES[0], 100)]
+    assert first not in [t.session for t in take(run, LANES[0], 100)]
 
 
 def test_records_of_the_conductor_leave_messages_over_and_those_of_runners_do_not() -> None:
@@ -309,7 +328,7 @@ def test_progress_goes_on_after_the_checkpoint() -> None:
 def test_a_session_that_starts_before_it_is_known_to_be_sent_takes_one_place() -> None:
     run = new_run()
     run.lay_out([], 0.0)
-    (item,) = run.take(LANES[0], 1)
+    (item,) = take(run, LANES[0], 1)
     run.hold(item.session, item.attempt, "r1/a", LANES[0], 1.0)
     run.sent(LANES[0], item, 17, 1.1)
     assert run.by_lane[LANES[0]] == 1

@@ -128,8 +128,8 @@ def test_a_full_document_is_read() -> None:
         (doc(tags={"a": 5}), "tags.a", "5 is not allowed: expected `str`, got `int`"),
         (doc(tags={5: "a"}), "tags", "the name of a field in it is not allowed: expected `str`"),
         (doc(tags={str(i): "" for i in range(33)}), "tags", "at most 32 tags"),
-        (doc(sesions=3), "sesions", "there is no such field, did you mean sessions? Allowed: targets, name"),
-        (doc(xyzzy=3), "xyzzy", "there is no such field; allowed: targets, name"),
+        (doc(sesions=3), "sesions", "there is no such field, did you mean sessions? Allowed: targets, "),
+        (doc(xyzzy=3), "xyzzy", "there is no such field; allowed: targets, targets_file, name"),
         (
             doc(targets=[{"url": URL, "shares": 1}]),
             "targets[0].shares",
@@ -270,4 +270,5 @@ def test_the_schema_names_every_field_and_its_bounds() -> None:
     properties = schema["$defs"]["JobSpec"]["properties"]
     assert properties.keys() == set(JobSpec.__struct_fields__)
     assert {"type": "integer", "minimum": 1, "maximum": 1_000_000} in properties["sessions"]["anyOf"]
-    assert schema["$defs"]["JobSpec"]["required"] == ["targets"]
+    assert schema["$defs"]["JobSpec"]["required"] == []
+    assert schema["$defs"]["JobSpec"]["anyOf"] == [{"required": ["targets"]}, {"required": ["targets_file"]}]

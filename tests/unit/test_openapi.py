@@ -11,26 +11,45 @@ import pytest
 from broker_config import codec
 from broker_config.api import API_PREFIX
 from broker_config.duration_range import DurationRange
-from orchestrator.web import health, jobs, runners, sessions
+from orchestrator.web import artifacts, health, jobs, plans, proxies, reports, runners, sessions
 from orchestrator.web.openapi import document
 
-ROUTES = [*jobs.ROUTES, *sessions.ROUTES, *runners.ROUTES, *health.ROUTES]
+ROUTES = [
+    *jobs.ROUTES,
+    *plans.ROUTES,
+    *reports.ROUTES,
+    *sessions.ROUTES,
+    *artifacts.ROUTES,
+    *runners.ROUTES,
+    *proxies.ROUTES,
+    *health.ROUTES,
+]
 
 #: The contract.
 EXPECTED = {
     ("post", "/jobs"),
+    ("post", "/jobs/plan"),
     ("get", "/jobs"),
     ("get", "/jobs/{id}"),
     ("get", "/jobs/{id}/detail"),
+    ("get", "/jobs/{id}/report"),
     ("post", "/jobs/{id}/cancel"),
     ("post", "/jobs/{id}/retry"),
     ("get", "/jobs/{id}/audit"),
     ("post", "/jobs/{id}/pause"),
     ("post", "/jobs/{id}/resume"),
     ("get", "/jobs/{id}/sessions"),
+    ("get", "/jobs/{id}/artifacts"),
     ("get", "/runners"),
     ("get", "/runners/{id}"),
     ("get", "/runners/available-platforms"),
+    ("get", "/proxies"),
+    ("get", "/proxies/{name}"),
+    ("put", "/proxies/{name}"),
+    ("patch", "/proxies/{name}"),
+    ("delete", "/proxies/{name}"),
+    ("post", "/proxies/{name}/lines"),
+    ("post", "/proxies/{name}/test"),
     ("get", "/job-schema"),
     ("get", "/health"),
     ("get", "/ready"),
@@ -102,7 +121,9 @@ def test_every_operation_has_a_success_and_its_problems(doc):
         for status, answer in answers.items():
             assert answer["description"]
             media = "application/json" if status.startswith("2") else "application/problem+json"
-            assert list(answer["content"]) == [media], (method, path, status)
+            others = ["text/html", "application/xml", "text/csv"] if path.endswith("/report") else []
+            expected = [media, *(others if status.startswith("2") else [])]
+            assert list(answer["content"]) == expected, (method, path, status)
 
 
 def test_submit_documents_what_it_answers_and_reads(doc):

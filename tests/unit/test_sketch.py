@@ -107,3 +107,13 @@ def test_the_size_is_bounded_whatever_comes() -> None:
 def test_the_bucket_layout_is_wire_format() -> None:
     """Recorded sketches hold these numbers; a change here makes them unreadable."""
     assert [bucket(v) for v in (0.001, 1, 10, 100, 1500, 60_000, 1e12)] == [-345, 0, 116, 231, 366, 551, 1382]
+
+
+@given(st.lists(st.floats(-1, 1e13) | st.sampled_from([1.0, 1.02, 5.0]), max_size=60))
+def test_packed_and_read_again_it_is_the_same(found: list[float]) -> None:
+    sketch = Sketch()
+    for value in found:
+        sketch.add(value)
+    packed = codec.encode(sketch.packed())
+    assert codec.decode(packed, Sketch) == sketch
+    assert b"buckets" not in packed

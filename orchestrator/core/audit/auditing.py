@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from broker_config.errors import MessageError, NameRefused
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import JobSpec
+from broker_config.load import ConstantArrivalRate, ConstantVus, RampingArrivalRate, RampingVus
 from broker_config.messages import STATUSES, Counts, JobProgress
 from broker_config.streams import MAX_DELIVER
 from broker_config.subjects import CONDUCTOR, parse_session_record
 from orchestrator.core.plan import Plan
 
 from .claim import check_claim
+from .early_end import EarlyEnd
 from .judgement import check_verdict
 from .raw_record import OwedEnd, RunnerEnd, read_owed_end, read_runner_end
 from .report import AuditReport, Findings
@@ -21,8 +23,10 @@ from .tally import Ended, Tally
 #: What may be claimed: the checkpoint of the fold, the progress that clients see, or bare counts.
 Claim = Checkpoint | JobProgress | Counts
 
-RUNNER_STATUSES = ("ok", "failed", "cancelled")
-CONDUCTOR_STATUSES = ("failed", "cancelled", "lost", "dropped")
+RUNNER_STATUSES = ("ok", "failed", "cancelled", "dropped")
+CONDUCTOR_STATUSES = ("failed", "cancelled", "lost", "dropped", "unused")
+#: Numbers that were never needed, of loads that know the number of their sessions only at the end.
+UNUSED = "unused"
 #: A message is delivered `MAX_DELIVER` times; one that is sent again counts on from there, once.
 MAX_ATTEMPT = 2 * MAX_DELIVER - 1
 #: Larger values cannot have been measured; 1e12 ms are 31 years.
@@ -53,6 +57,10 @@ class Audit:
         self._job = stored_job
         self._claimed = claimed
         self._tally = Tally(Plan(stored_job.id, spec))
+        if stored_job.ended_by == "threshold":
+            self._tally.early = [
+                EarlyEnd(r) for r in spec.rules if r.abort_on_fail and r.threshold in stored_job.reason
+            ]
         self._records = 0
         self._seq = 0
         #: Records after this sequence came after the claim was made.
@@ -110,19 +118,12 @@ class Audit:
         self._check_runner(seq, writer, end)
         ended = Ended(seq, end.status, self._at or end.ended_at, end.values.get("load"))
         if self._is_first(seq, end.session, end.attempt, end.status, writer):
-            self._tally.count(
-                end.session,
-                ended,
-                attempt=end.attempt,
-                saturated=end.saturated,
-                error=end.error,
-                values=end.values,
-            )
+            self._tally.count(end.session, ended, end, error=end.error, detail=end.detail)
 
     def _check_runner(self, seq: int, writer: str, end: RunnerEnd) -> None:
         session = end.session
         add = self.findings.add
-        if end.status not in RUNNER_STATUSES:
+        if end.status not in RUNNER_STATUSES or not self._can_be(end.status):
             self._wrong_status(seq, session, end.status, writer)
         if (end.status == "ok" and end.error is not None) or (end.status == "failed" and end.error is None):
             words = f"with error {end.error}" if end.error is not None else "without an error"
@@ -167,10 +168,10 @@ class Audit:
     def _owed(self, seq: int, end: OwedEnd) -> None:
         if not self._own_job(seq, end.job):
             return
-        if end.status not in STATUSES:
+        if end.status not in (*STATUSES, UNUSED):
             self._wrong_status(seq, 0, end.status, CONDUCTOR)
             return
-        if end.status not in CONDUCTOR_STATUSES:
+        if end.status not in CONDUCTOR_STATUSES or not self._can_be(end.status):
             self._wrong_status(seq, 0, end.status, CONDUCTOR)
         if not 0 <= end.attempt <= MAX_ATTEMPT:
             self.findings.add(
@@ -185,8 +186,19 @@ class Audit:
         self._check_time(seq, 0, end.at)
         ended = Ended(seq, end.status, self._at or end.at)
         for session in self._sessions(seq, end.ranges):
-            if self._is_first(seq, session, end.attempt, end.status, "the conductor"):
-                self._tally.count(session, ended, error=end.error)
+            if not self._is_first(seq, session, end.attempt, end.status, "the conductor"):
+                continue
+            if end.status == UNUSED:
+                self._tally.leave_unused(session, ended)
+            else:
+                self._tally.count(session, ended, None, error=end.error, detail=end.detail)
+
+    def _can_be(self, status: str) -> bool:
+        """Whether the job's load has such ends at all."""
+        load = self._tally.plan.spec.load
+        if status == "dropped":
+            return isinstance(load, ConstantArrivalRate | RampingArrivalRate)
+        return status != UNUSED or isinstance(load, ConstantVus | RampingVus)
 
     def _sessions(self, seq: int, ranges: list[tuple[int, int]]) -> Iterator[int]:
         """The sessions of the plan that the ranges name; what is wrong with the ranges is reported."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, Job, Timeline
 from broker_config.messages import STATUSES, Counts, JobProgress
 
+from .details import check_details
 from .judgement import holds
-from .metric import PERCENTILES, check_buckets, check_quantile, check_summary, close, compare
+from .metric import check_quantile, check_sketch, check_summary, close, compare
 from .report import Findings
 from .tally import Group, Tally
 
 #: Classes of errors that are counted by name; the rest is one.
 ERROR_KINDS = 100
-_COUNTED = (*STATUSES, "planned", "retried", "saturated")
+_COUNTED = (*STATUSES, "planned", "retried", "saturated", "late")
 
 
 def check_claim(
@@ -68,8 +66,14 @@ def _check_final_counts(counts: Counts, tally: Tally, where: str, findings: Find
 def _check_counts_so_far(counts: Counts, tally: Tally, findings: Findings) -> None:
     """Of a job that runs: the records are newer than the claim, so no count may be above them."""
     own = tally.counts()
-    compare(counts.planned, own.planned, "the claim: planned", findings)
-    for name in (*STATUSES, "retried", "saturated", "superseded"):
+    if not tally.grows:
+        compare(counts.planned, own.planned, "the claim: planned", findings)
+    elif not counts.ended <= counts.planned <= tally.plan.size:
+        findings.add(
+            "totals",
+            f"the claim: planned is {counts.planned}, {counts.ended} ended, {tally.plan.size} can be",
+        )
+    for name in (*STATUSES, "retried", "saturated", "superseded", "late"):
         claimed, derived = getattr(counts, name), getattr(own, name)
         if claimed > derived:
             findings.add(
@@ -105,6 +109,8 @@ class _Checkpoint:
             words = f"such as {min(odd)}" if odd else "in their order or number"
             self._findings.add("superseded-count", f"the superseded sequences differ, {words}")
         _check_errors(cp.errors, tally, self._findings)
+        check_details(cp, tally, self._findings)
+        _check_got(cp.got, tally, self._findings)
         self._check_timeline(cp.timeline)
 
     def _check_done(self, done: bytes) -> None:
@@ -128,7 +134,7 @@ class _Checkpoint:
     def _check_cell(self, cell: Cell, group: Group, where: str) -> None:
         for status in STATUSES:
             compare(getattr(cell, status), group.by_status[status], f"{where}: {status}", self._findings)
-        for name in ("planned", "retried", "saturated"):
+        for name in ("planned", "retried", "saturated", "faults", "late"):
             compare(getattr(cell, name), getattr(group, name), f"{where}: {name}", self._findings)
         ended = sum(getattr(cell, status) for status in STATUSES)
         if ended > sum(group.by_status.values()):
@@ -136,24 +142,10 @@ class _Checkpoint:
                 "double-counted", f"{where}: {ended} ended, {sum(group.by_status.values())} have a record"
             )
         for metric in cell.metrics.keys() | group.values.keys():
-            self._check_metric(cell, metric, group.sorted(metric), f"{where}: {metric}")
-
-    def _check_metric(self, cell: Cell, metric: str, own: Sequence[float], where: str) -> None:
-        sketch = cell.metrics.get(metric)
-        compare(sketch.count if sketch else 0, len(own), f"{where}: count", self._findings, "metric")
-        if sketch is None or not sketch.count or not own:
-            return
-        compare(sketch.min, own[0], f"{where}: min", self._findings, "metric")
-        compare(sketch.max, own[-1], f"{where}: max", self._findings, "metric")
-        total = math.fsum(own)
-        if not close(sketch.sum, total):
-            self._findings.add("metric", f"{where}: sum is {sketch.sum!r}; the records have {total!r}")
-        check_buckets(sketch.buckets, own, where, self._findings)
-        for name, q in PERCENTILES:
-            check_quantile(sketch.quantile(q) or 0.0, own, q, f"{where}: {name}", self._findings)
+            check_sketch(cell.metrics.get(metric), group.sorted(metric), f"{where}: {metric}", self._findings)
 
     def _check_timeline(self, t: Timeline) -> None:
-        first = list(self._tally.first.values())
+        first = [e for e in self._tally.first.values() if e.status != "unused"]
         rows: dict[int, list[float]] = {}
         start = float(int(first[0].at)) if first else 0.0
         width = t.width_s if t.width_s > 0 else 1.0
@@ -210,6 +202,7 @@ def _check_progress(progress: JobProgress, job: Job, tally: Tally, findings: Fin
                 elif claimed is not None:
                     check_quantile(claimed, own, q, f"{where}: load at {q:g}", findings)
     _check_errors(progress.errors, tally, findings)
+    _check_got(progress.got, tally, findings)
     for text in job.spec.expressions:
         own_answer = holds(text, tally)
         if text not in progress.thresholds:
@@ -219,6 +212,12 @@ def _check_progress(progress: JobProgress, job: Job, tally: Tally, findings: Fin
                 "thresholds",
                 f"{text}: the progress says {progress.thresholds[text]}, the records {own_answer}",
             )
+
+
+def _check_got(said: dict[str, dict[str, int]], tally: Tally, findings: Findings) -> None:
+    own = {asked: dict(got) for asked, got in tally.got.items()}
+    if said != own:
+        findings.add("totals", f"platforms that sessions got: {said} claimed, {own} in the records")
 
 
 def _check_errors(said: dict[str, int], tally: Tally, findings: Findings) -> None:

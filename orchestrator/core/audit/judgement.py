@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from array import array
+from collections.abc import Sequence
 from typing import Literal
 
 from broker_config.job import Job
@@ -20,10 +22,14 @@ Answer = Literal["unsure"] | bool | None
 def holds(text: str, tally: Tally) -> Answer:
     """Whether the threshold holds."""
     threshold = parse(text)
-    group = _group(threshold, tally)
-    if group is None:
-        return None
-    value, doubt = _value(threshold, group)
+    if threshold.step:
+        step = tally.steps.get(threshold.step)
+        value, doubt = _of_values(threshold, array("d", sorted(step.values)) if step else ())
+    else:
+        group = _group(threshold, tally)
+        if group is None:
+            return None
+        value, doubt = _value(threshold, group)
     if value is None:
         return None
     if doubt and abs(value - threshold.limit) <= doubt * max(abs(value), abs(threshold.limit)):
@@ -41,12 +47,20 @@ def check_verdict(job: Job, tally: Tally, findings: Findings) -> None:
     answers = {text: holds(text, tally) for text in job.spec.expressions}
     broken = [text for text, answer in answers.items() if answer in (False, None)]
     right: Verdict
-    if job.desired == "cancel":
+    if job.ended_by == "threshold":
+        right, why = "failed", "a threshold has ended it"
+        for rule in tally.early:
+            rule.end()
+        if job.desired != "cancel" or not any(rule.could for rule in tally.early):
+            findings.add("verdict", f"no threshold can have ended the job: {job.reason}")
+    elif job.desired == "cancel":
         right, why = "aborted", "it was cancelled"
     elif total["lost"]:
         right, why = "error", f"{total['lost']} sessions were lost"
     elif not total["ok"] + total["failed"]:
         right, why = "error", "no session ran"
+    elif not total["ok"] and tally.total.faults == total["failed"]:
+        right, why = "error", "no session reached a site"
     elif broken:
         right, why = "failed", f"{'; '.join(broken)} does not hold"
     elif "unsure" in answers.values():
@@ -74,7 +88,10 @@ def _value(threshold: Threshold, group: Group) -> tuple[float | None, float]:
         return (good / ran if ran else None), 0.0
     if not threshold.aggregate:
         return float(group.by_status[threshold.metric]), 0.0
-    own = group.sorted(threshold.metric)
+    return _of_values(threshold, group.sorted(threshold.metric))
+
+
+def _of_values(threshold: Threshold, own: Sequence[float]) -> tuple[float | None, float]:
     if threshold.aggregate == "count":
         return float(len(own)), 0.0
     if not own:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from broker_config.messages import Summary
 
@@ -63,6 +64,33 @@ def check_buckets(buckets: Mapping[int, int], own: Sequence[float], where: str, 
             )
             return
         begin = end
+
+
+class Sketched(Protocol):
+    """A sketch, as the auditor reads it."""
+
+    count: int
+    sum: float
+    min: float
+    max: float
+    buckets: dict[int, int]
+
+    def quantile(self, q: float) -> float | None: ...
+
+
+def check_sketch(claimed: Sketched | None, own: Sequence[float], where: str, findings: Findings) -> None:
+    """Every number of a sketch against the sorted values."""
+    compare(claimed.count if claimed else 0, len(own), f"{where}: count", findings, "metric")
+    if claimed is None or not claimed.count or not own:
+        return
+    compare(claimed.min, own[0], f"{where}: min", findings, "metric")
+    compare(claimed.max, own[-1], f"{where}: max", findings, "metric")
+    total = math.fsum(own)
+    if not close(claimed.sum, total):
+        findings.add("metric", f"{where}: sum is {claimed.sum!r}; the records have {total!r}")
+    check_buckets(claimed.buckets, own, where, findings)
+    for name, q in PERCENTILES:
+        check_quantile(claimed.quantile(q) or 0.0, own, q, f"{where}: {name}", findings)
 
 
 def check_summary(claimed: Summary | None, own: Sequence[float], where: str, findings: Findings) -> None:

@@ -40,6 +40,14 @@ class RunnerEnd(NamedTuple):
     error: str | None
     saturated: bool
     values: dict[str, float]
+    #: `(name, ms, succeeded)` of each step.
+    steps: list[tuple[str, float, bool]]
+    detail: str
+    #: The error is said to be one of runner, browser or egress.
+    fault: bool
+    refused: dict[str, int]
+    third_parties: dict[str, int]
+    upstreams: list[str]
 
 
 class OwedEnd(NamedTuple):
@@ -51,6 +59,7 @@ class OwedEnd(NamedTuple):
     at: float
     attempt: int
     error: str | None
+    detail: str
 
 
 def read_runner_end(data: bytes) -> RunnerEnd:
@@ -63,6 +72,8 @@ def read_runner_end(data: bytes) -> RunnerEnd:
     duration = _number(raw, "duration_ms", 0.0)
     if duration:
         values["duration"] = duration
+    if raw.get("start_error_ms") is not None:
+        values["start_error"] = _number(raw, "start_error_ms")
     asked = raw.get("asked")
     saturated = raw.get("saturated", False)
     if not isinstance(saturated, bool):
@@ -81,6 +92,12 @@ def read_runner_end(data: bytes) -> RunnerEnd:
         error=_error(raw),
         saturated=saturated,
         values=values,
+        steps=_steps(raw),
+        detail=_detail(raw),
+        fault=_is_fault(raw),
+        refused=_sums(raw, "refused"),
+        third_parties=_sums(raw, "third_parties"),
+        upstreams=_texts(raw, "upstreams"),
     )
 
 
@@ -102,6 +119,7 @@ def read_owed_end(data: bytes) -> OwedEnd:
         at=_number(raw, "at"),
         attempt=_whole(raw, "attempt", 0),
         error=_error(raw),
+        detail=_detail(raw),
     )
 
 
@@ -155,6 +173,37 @@ def _error(raw: dict[str, Any]) -> str | None:
     if not isinstance(error, dict):
         raise MessageError(f"error is {_show(error)}, not an object")
     return _text(error, "kind")
+
+
+def _detail(raw: dict[str, Any]) -> str:
+    error = raw.get("error")
+    return _text(error, "detail", "") if isinstance(error, dict) else ""
+
+
+def _is_fault(raw: dict[str, Any]) -> bool:
+    error = raw.get("error")
+    return isinstance(error, dict) and error.get("infrastructure") is True
+
+
+def _steps(raw: dict[str, Any]) -> list[tuple[str, float, bool]]:
+    steps = raw.get("steps", [])
+    if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
+        raise MessageError(f"steps is {_show(steps)}, not a list of objects")
+    return [(_text(s, "name"), _number(s, "ms"), s.get("ok", True) is True) for s in steps]
+
+
+def _sums(raw: dict[str, Any], name: str) -> dict[str, int]:
+    sums = raw.get(name, {})
+    if not isinstance(sums, dict):
+        raise MessageError(f"{name} is {_show(sums)}, not an object")
+    return {key: _whole(sums, key) for key in sums}
+
+
+def _texts(raw: dict[str, Any], name: str) -> list[str]:
+    texts = raw.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+        raise MessageError(f"{name} is {_show(texts)}, not a list of texts")
+    return texts
 
 
 def _show(value: Any) -> str:

@@ -37,7 +37,9 @@ Kind = Literal[
     "metric",  # count, min, max, sum or a bucket of a metric differs
     "quantile",  # a percentile is off by more than the sketch may be
     "superseded-count",  # superseded attempts were counted otherwise
-    "errors",  # classes of errors differ
+    "errors",  # classes of errors, or their examples, differ
+    "steps",  # counts or times of a step differ
+    "origins",  # requests refused or to third parties, or sessions by proxy, differ
     "timeline",  # sessions over time differ
     "thresholds",  # said to hold and does not, or the other way round
     "verdict",  # the verdict does not follow from the records

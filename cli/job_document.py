@@ -1,0 +1,39 @@
+"""The document of a job, whole: the spec's file and the flags, and what they name in other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from broker_config.data_file import with_rows
+from broker_config.errors import Problem, SpecError
+from broker_config.job_spec import read_spec
+from broker_config.script import with_source
+
+from . import spec_file
+from .output import err
+from .targets import with_targets
+
+
+async def read(file: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """As it can be sent; already checked, because here the message can name the file. `flags` are those of
+    `spec_file.merged`, and `targets` and `skip_bad_targets`. Raises `SpecError`."""
+    named = flags.get("targets")
+    if file is None and not flags.get("url") and named is None:
+        raise SpecError(
+            [Problem("", "there is no job: name a spec file, or give --url or --targets, and --sessions")]
+        )
+    if named is not None and flags.get("url"):
+        raise SpecError([Problem("", "--url and --targets both say where to go; give one of them")])
+    document = spec_file.merged(spec_file.read(file) if file else {}, flags)
+    folder = Path(file).parent if file and file != "-" else Path()
+    document = await with_targets(
+        document,
+        folder,
+        named=named,
+        skip_bad=bool(flags.get("skip_bad_targets")),
+        say=lambda text: err().print(text, markup=False),
+    )
+    document = with_source(with_rows(document, folder), folder)
+    read_spec(document, file or "")
+    return document

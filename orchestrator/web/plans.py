@@ -1,0 +1,36 @@
+"""`/jobs/plan`: what a job would run, without running it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+
+from broker_config.job_plan import JobPlan
+from broker_config.job_spec import JobSpec, read_spec
+from orchestrator.core.preview import preview
+
+from .jobs import MAX_SPEC
+from .typed_route import TypedRoute
+from .web_state import web
+
+
+async def plan_job(request: Request, *, body: JobSpec) -> JobPlan:
+    """Show what a job would run. It is checked as for a submit, but not stored; no target is asked."""
+    await web(request).jobs.check(body)
+    online = [r for r in web(request).fleet.runners() if r.state == "online"]
+    return await asyncio.to_thread(preview, body, online)
+
+
+ROUTES = [
+    TypedRoute(
+        "POST",
+        "/jobs/plan",
+        plan_job,
+        tag="jobs",
+        statuses={200: "What would run."},
+        problems=(502, 503, 507),
+        read=read_spec,
+        max_body=MAX_SPEC,
+    ),
+]
