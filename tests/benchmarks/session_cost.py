@@ -4,6 +4,11 @@ Both do the same work on the same site at the same concurrency: a fresh context,
 steps with the same rests, close. They take turns, round by round, so that the machine's moods hit both.
 
     uv run python -m tests.benchmarks.session_cost [--rounds 6] [--sessions 24] [--concurrency 4]
+
+With `--variants`, ways of making a session cheaper are compared instead, each with the first one that is
+named (see `session_variants`; `all` takes all of them):
+
+    uv run python -m tests.benchmarks.session_cost --variants mouse,window,two [--json FILE]
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +32,7 @@ from runner.browser.executor import BrowserExecutor
 from runner.browser.finder import installed
 from runner.browser.launch import launch_options
 from runner.core.behaviour import MAX_STEPS, plan_behaviour
+from tests.benchmarks.two_pages import two_pages
 from tests.support.site import open_site
 
 BEHAVIOUR = Behaviour(dwell=DurationRange(0.0, 0.0))
@@ -96,7 +103,9 @@ class Bare:
 
 async def work(kind: str, url: str, concurrency: int) -> None:
     """A worker: for each line on stdin, that many sessions; then a line on stdout."""
-    worker = Executor(url) if kind == "executor" else Bare(url)
+    from .session_variants import VARIANTS
+
+    worker = ({"executor": Executor, "bare": Bare} | VARIANTS)[kind](url)
     await worker.start()
     print("ready", flush=True)
     number = 0
@@ -134,12 +143,64 @@ def tree_cpu(root: int) -> float:
     return sum(ticks.get(p, 0) for p in inside) / os.sysconf("SC_CLK_TCK")
 
 
+async def measure(
+    kinds: list[str], url: str, options: argparse.Namespace
+) -> dict[str, list[tuple[float, float]]]:
+    """By kind, `(CPU-seconds a session, sessions a second)` of each round; the rounds belong together."""
+    workers: dict[str, asyncio.subprocess.Process] = {}
+    samples: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory(prefix="session-cost-") as scratch:
+        try:
+            for kind in kinds:
+                workers[kind] = worker = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "tests.benchmarks.session_cost", f"--worker={kind}"),
+                    *(f"--url={url}", f"--concurrency={options.concurrency}"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    env=os.environ | {"TMPDIR": scratch},
+                )
+                await _line(worker, b"ready")
+            for n in range(options.rounds + 1):  # the first warms up
+                for kind in kinds if n % 2 else reversed(kinds):
+                    worker = workers[kind]
+                    cpu, began = tree_cpu(worker.pid), time.monotonic()
+                    worker.stdin.write(f"{options.sessions}\n".encode())  # type: ignore[union-attr]
+                    await _line(worker, b"done")
+                    if n:
+                        wall = time.monotonic() - began
+                        spent = tree_cpu(worker.pid) - cpu
+                        samples[kind].append((spent / options.sessions, options.sessions / wall))
+        finally:
+            for worker in workers.values():
+                worker.stdin.close()  # type: ignore[union-attr]
+                await worker.wait()
+    return samples
+
+
+def compared(samples: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, object]]:
+    """Medians, and each kind's ratios to the first one: the median of the pairs and their quartiles."""
+    base = next(iter(samples.values()))
+    out: dict[str, dict[str, object]] = {}
+    for kind, rounds in samples.items():
+        ratios = sorted(mine[0] / its[0] for mine, its in zip(rounds, base, strict=True))
+        out[kind] = {
+            "cpu_s_per_session": round(statistics.median(c for c, _ in rounds), 4),
+            "sessions_per_s": round(statistics.median(r for _, r in rounds), 3),
+            "cpu_x": round(statistics.median(ratios), 3),
+            "cpu_x_quartiles": [round(ratios[len(ratios) // 4], 3), round(ratios[-1 - len(ratios) // 4], 3)],
+            "rate_x": round(statistics.median(m[1] / b[1] for m, b in zip(rounds, base, strict=True)), 3),
+        }
+    return out
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--sessions", type=int, default=24)
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--path", default="/rich")
+    parser.add_argument("--variants", type=lambda text: text.split(","))
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -149,49 +210,43 @@ async def main() -> None:
     # Orphaned grandchildren come to us, not to init.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     async with open_site() as site:
-        workers = {}
-        for kind in ("bare", "executor"):
-            workers[kind] = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.benchmarks.session_cost",
-                f"--worker={kind}",
-                f"--url={site.url}{options.path}",
-                f"--concurrency={options.concurrency}",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-        pairs: dict[str, list[tuple[float, float]]] = {kind: [] for kind in workers}
-        try:
-            for kind in workers:
-                await _line(workers[kind], b"ready")
-            for round_number in range(options.rounds + 1):  # the first warms up
-                for kind in sorted(workers, reverse=bool(round_number % 2)):
-                    cpu, began = tree_cpu(workers[kind].pid), time.monotonic()
-                    workers[kind].stdin.write(f"{options.sessions}\n".encode())  # type: ignore[union-attr]
-                    await _line(workers[kind], b"done")
-                    if round_number:
-                        wall = time.monotonic() - began
-                        spent = tree_cpu(workers[kind].pid) - cpu
-                        pairs[kind].append((spent / options.sessions, options.sessions / wall))
-        finally:
-            for worker in workers.values():
-                worker.stdin.close()  # type: ignore[union-attr]
-                await worker.wait()
+        if options.variants:
+            site.pages |= two_pages()
+            result: dict[str, object] = dict(await variants(options, f"{site.url}/first"))
+        else:
+            result = await against_bare(options, f"{site.url}{options.path}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
+
+
+async def variants(options: argparse.Namespace, url: str) -> dict[str, dict[str, object]]:
+    from .session_variants import VARIANTS
+
+    kinds = list(VARIANTS) if options.variants == ["all"] else options.variants
+    if unknown := set(kinds) - set(VARIANTS):
+        raise SystemExit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    result = compared(await measure(kinds, url, options))
+    print(f"{'':20}{'CPU-s':>8}{'CPU x':>8}  {'quartiles':15}{'sessions/s':>11}{'rate x':>8}")
+    for kind, r in result.items():
+        low, high = r["cpu_x_quartiles"]  # type: ignore[misc]
+        print(
+            f"{kind:20}{r['cpu_s_per_session']:8.4f}{r['cpu_x']:8.3f}  {low:5.3f} to {high:5.3f}"
+            f"{r['sessions_per_s']:12.3f}{r['rate_x']:8.3f}"
+        )
+    return result
+
+
+async def against_bare(options: argparse.Namespace, url: str) -> dict[str, object]:
+    samples = await measure(["bare", "executor"], url, options)
+    both = list(zip(samples["executor"], samples["bare"], strict=True))
     result = {
-        kind: {
-            "cpu_s_per_session": round(statistics.median(c for c, _ in rounds), 4),
-            "sessions_per_s": round(statistics.median(r for _, r in rounds), 3),
-        }
-        for kind, rounds in pairs.items()
-    }
-    both = list(zip(pairs["executor"], pairs["bare"], strict=True))
-    ratios = {
+        **compared(samples),
         "cpu_ratio": round(statistics.median(e[0] / b[0] for e, b in both), 3),
         "throughput_ratio": round(statistics.median(e[1] / b[1] for e, b in both), 3),
         "cpu_ratios": [round(e[0] / b[0], 3) for e, b in both],
     }
-    print(json.dumps({**result, **ratios}, indent=2))
+    print(json.dumps(result, indent=2))
+    return result
 
 
 async def _line(worker: asyncio.subprocess.Process, expected: bytes) -> None:
