@@ -13,8 +13,8 @@ from tests.support.waiting import eventually
 from .machine import Machine, Program, offered
 
 
-def up(machine: Machine, data: Path, web: int, nats: int) -> AbstractAsyncContextManager[Program]:
-    ports = ("--port", str(web), "--nats-port", str(nats))
+def up(machine: Machine, data: Path, web: int, nats: int, *more: str) -> AbstractAsyncContextManager[Program]:
+    ports = ("--port", str(web), "--nats-port", str(nats), *more)
     return machine.running(
         "--log-level",
         "warning",
@@ -109,3 +109,26 @@ async def test_a_kill_leaves_no_process(machine: Machine, site: Site, tmp_path: 
         running.signal(signal.SIGKILL)
         assert await running.ended(5) == -signal.SIGKILL
         await machine.empty(within=5)
+
+
+async def test_a_cluster_of_three_loses_a_node_and_no_session(
+    machine: Machine, site: Site, tmp_path: Path
+) -> None:
+    (web,) = free_ports(1)
+    server, data = f"http://127.0.0.1:{web}", tmp_path / "data"
+    job = ("--url", f"{site.url}/", "--sessions", "20", "--vus", "2", "--dwell", "100ms", "--json")
+    async with up(machine, data, web, 0, "--cluster", "3") as running:
+        await running.said("TrafficBuster serves", 40)
+        await offers(server)
+        nodes = [p for p in machine.processes() if "nats-server" in p.name()]
+        assert len(nodes) == 3
+        submitted = await machine.tb("--server", server, "jobs", "submit", *job)
+        id = submitted.row["job"]["id"]
+        nodes[0].kill()
+        done = await machine.tb("--server", server, "jobs", "watch", id, "--json", within=60)
+        assert (done.code, done.rows[-1]["counts"]["ok"]) == (0, 20), done.err
+        audit = await machine.tb("--server", server, "jobs", "audit", id)
+        assert (audit.code, "agrees" in audit.out) == (0, True), audit.out
+        running.interrupt()
+        assert await running.ended(30) == 0
+    await machine.empty()
