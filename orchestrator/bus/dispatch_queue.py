@@ -10,7 +10,7 @@ from broker_config import codec
 from broker_config.errors import MessageError
 from broker_config.messages import Dispatch
 from broker_config.streams import DISPATCH
-from broker_config.subjects import JOB_DISPATCHES, job_dispatch
+from broker_config.subjects import JOB_DISPATCHES, dispatch_consumer, job_dispatch
 
 from .jet import Jet
 
@@ -38,6 +38,13 @@ class DispatchQueue:
     async def withdraw_all(self, seqs: Iterable[int]) -> None:
         for seq in seqs:
             await self.withdraw(seq)
+
+    async def given(self, lane: str) -> int:
+        """Runners were given all messages of the lane up to this sequence, in order."""
+        platform, _, pool = lane.partition(".")
+        consumer = dispatch_consumer(platform, pool or None)
+        info = await self._jet.api(f"CONSUMER.INFO.{DISPATCH.name}.{consumer}")
+        return int(info["delivered"]["stream_seq"])
 
     async def scan(self) -> list[Queued]:
         """All messages now: those that wait and those that a runner holds. Unreadable ones are removed."""

@@ -6,7 +6,7 @@ import logging
 
 from broker_config.errors import Conflict
 from orchestrator.core import job_machine, verdict
-from orchestrator.core.job_run import UNCLAIMED_AFTER, JobRun
+from orchestrator.core.job_run import JobRun
 from orchestrator.core.progress import counts
 from orchestrator.core.window import shown
 
@@ -72,7 +72,7 @@ class JobSteward:
                 "job %s is %s%s", run.id, state, f", waiting for {', '.join(waiting_for)}" * bool(waiting_for)
             )
         if run.job.desired == "pause":
-            await self._take_back(run, now)
+            await self._time.pause(run, now)
         elif run.job.desired == "cancel":
             await self._cancel(run, now)
         else:
@@ -86,12 +86,6 @@ class JobSteward:
 
     def _is_served(self, run: JobRun, now: float) -> bool:
         return any(self._attendance.lanes.route(chain, now) for chain in run.chains.values())
-
-    async def _take_back(self, run: JobRun, now: float) -> None:
-        """A pause: what no runner has begun goes back to wait."""
-        for session, flight in run.not_held(now, UNCLAIMED_AFTER).items():
-            if flight.seq and await self._queue.withdraw(flight.seq):
-                run.put_back(session, flight.attempt)
 
     async def _cancel(self, run: JobRun, now: float) -> None:
         """Write off what never began at once, and what runners do not report in time after the grace."""

@@ -77,6 +77,9 @@ class SessionLog:
             for message in stored:
                 if message.seq > checkpoint.seq:
                     break
+                for session in _unused(message):
+                    if 1 <= session <= plan.size:
+                        done.add(session)
                 for row in _rows(message, set(), late=False):
                     # As the fold does: the first record of each session of the plan.
                     if not 1 <= row.session <= plan.size or not done.add(row.session):
@@ -95,6 +98,19 @@ class SessionLog:
 def _planned(row: SessionRow, plan: Plan) -> SessionRow:
     target = plan.spec.targets[plan.target(row.session)].label
     return msgspec.structs.replace(row, target=target, asked=plan.platform(row.session))
+
+
+def _unused(message: Stored) -> Iterator[int]:
+    """Numbers under which nothing was planned: a runner's record of one that comes after does not count."""
+    if parse_session_record(message.subject)[1] != CONDUCTOR:
+        return
+    try:
+        owed = codec.decode(message.data, ConductorRecord)
+    except MessageError:
+        return
+    if owed.status == "unused":
+        for first, last in owed.sessions:
+            yield from range(first, last + 1)
 
 
 def _rows(message: Stored, superseded: set[tuple[int, int]], *, late: bool) -> Iterator[SessionRow]:

@@ -8,6 +8,7 @@ from broker_config.messages import OwedStatus
 from broker_config.streams import LEASE
 from orchestrator.core.bitmap import ranges
 from orchestrator.core.fallback import Lanes
+from orchestrator.core.in_flight import InFlight
 from orchestrator.core.job_run import UNCLAIMED_AFTER, JobRun
 from orchestrator.core.waiting import ToSend
 
@@ -91,22 +92,51 @@ class TimeKeeper:
             if await self._queue.withdraw(flight.seq):
                 run.put_back(session, flight.attempt_seen + 1 if flight.attempt_seen else flight.attempt)
 
+    async def pause(self, run: JobRun, now: float) -> None:
+        """What no runner has begun goes back to wait."""
+        for session, flight in (await self._not_given(run, now)).items():
+            if await self._queue.withdraw(flight.seq):
+                run.put_back(session, flight.attempt)
+        for session, flight in run.not_held(now, UNCLAIMED_AFTER).items():
+            # Nobody tells of one that was given away: its runner is dead, or has handed it back.
+            if (
+                flight.seq
+                and now - flight.given_at > UNCLAIMED_AFTER
+                and await self._queue.withdraw(flight.seq)
+            ):
+                run.put_back(session, max(flight.attempt, flight.attempt_seen) + 1)
+
     async def _abort(self, run: JobRun, now: float) -> None:
         """No new session is begun; when the running ones have had their time, the job is cancelled."""
         await self._take_back(run, now)
         job = run.job
-        if job.desired == "run" and (not run.in_flight or run.schedule.must_stop(now, job.started_at)):
+        under_way = len(run.in_flight) - len(_unheard(run, now))
+        if job.desired == "run" and (not under_way or run.schedule.must_stop(now, job.started_at)):
             words = f"took longer than max_duration ({job.spec.load.max_duration})"  # type: ignore[union-attr]
             await self._jobs.change(run, desired="cancel", ended_by="max_duration", reason=words)
             await self._jobs.store.announce(job.id, "cancel")
 
     async def _take_back(self, run: JobRun, now: float) -> None:
-        """What no runner has claimed must not begin any more."""
-        for session, flight in list(run.in_flight.items()):
-            unclaimed = flight.seq and not flight.held_at and not flight.written_off
-            if unclaimed and await self._queue.withdraw(flight.seq):
+        """What no runner was given must not begin any more. What one was given may have begun, even if it
+        is never heard of again: so that is planned, and not a mere number."""
+        for session, flight in (await self._not_given(run, now)).items():
+            if await self._queue.withdraw(flight.seq):
                 run.taken_back[session] = now
                 run.put_back(session, flight.attempt)
+
+    async def _not_given(self, run: JobRun, now: float) -> dict[int, InFlight]:
+        """Messages that wait for a runner. Of the others it is noted since when that is known."""
+        waiting = {
+            session: flight
+            for session, flight in run.in_flight.items()
+            if flight.seq and not flight.held_at and not flight.given_at and not flight.written_off
+        }
+        given = {lane: await self._queue.given(lane) for lane in {f.lane for f in waiting.values()}}
+        for session, flight in list(waiting.items()):
+            if flight.seq <= given[flight.lane]:
+                flight.given_at = now
+                del waiting[session]
+        return waiting
 
     async def _leave_unused(self, run: JobRun, now: float) -> None:
         """Write off the numbers that nobody needed. One that a runner may have got at the last moment, or
@@ -115,6 +145,7 @@ class TimeKeeper:
             return
         left = run.take_waiting(lambda item: now - run.taken_back.get(item.session, 0.0) > HEARD_WITHIN)
         await self.leave(run, left)
+        await self._write_off(run, _unheard(run, now), "cancelled")
 
     async def _stop(self, run: JobRun, now: float) -> None:
         """Running sessions have had their time to end by themselves."""
@@ -133,3 +164,12 @@ class TimeKeeper:
     async def _write_off(self, run: JobRun, sessions: list[int], status: OwedStatus) -> None:
         open_ones = [s for s in sessions if s not in run.fold.done]
         await self._jobs.write_off(run, ranges(open_ones), status)
+
+
+def _unheard(run: JobRun, now: float) -> list[int]:
+    """Sessions that a runner was given at the last moment, and that none has told of since."""
+    return [
+        session
+        for session, f in run.in_flight.items()
+        if f.given_at and not f.held_at and not f.written_off and now - f.given_at > HEARD_WITHIN
+    ]

@@ -19,6 +19,8 @@ class InFlight(msgspec.Struct):
     began: float = 0.0
     #: When a runner last said that it holds the session; 0 for never.
     held_at: float = 0.0
+    #: When it was found that a runner was given it, though none has said so yet; 0 for never.
+    given_at: float = 0.0
     #: Highest attempt that a runner was seen to make.
     attempt_seen: int = 0
     #: Runner instances that were seen to hold it.

@@ -4,11 +4,15 @@
 
 Real nats-server, two real orchestrators, three real runners with a timer in place of the browser. Processes
 are killed (SIGKILL), stopped and continued (SIGSTOP, SIGCONT) at random, and kill themselves at named points:
-before and after each publish, ack, renewal and checkpoint. At the end every job must have finished with
+before and after each publish, ack, renewal and checkpoint. The jobs are of all executors, some with a
+fallback, a rate ceiling, a script, or a threshold that ends them; some are paused, resumed and cancelled on
+their way. At the end every job must have finished with
 
-    planned = ok + failed + cancelled + lost + dropped,  0 lost,  0 failed,
+    planned = ok + failed + cancelled + lost + dropped,  0 lost,  failed only what the page made fail,
 
-the auditor must agree with REST on each, and every attempt that a record names must be in a runner's journal.
+the auditor must agree with REST on each, and every attempt that a record names must be in a runner's journal,
+and the other way round. No session starts outside its time, and never do more run at once, or with a higher
+share of the rate, than the job allows.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import random
 import signal
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -31,14 +35,24 @@ import httpx
 
 from broker_config.embedded_cluster import EmbeddedCluster
 from broker_config.embedded_server import EmbeddedServer
+from tests.campaigns import fault_account, fault_jobs
 from tests.campaigns.process import Process
 from tests.support.failpoints import ORCHESTRATOR_POINTS, RUNNER_POINTS
 from tests.support.ports import free_ports
 
 LEASE = 3.0
 ORCHESTRATORS = 2
-RUNNERS = 3
+#: What each runner is started with beside the usual: what not all of them offer.
+RUNNERS = (
+    ("--platform", fault_jobs.CHROMIUM, "--platform", fault_jobs.FIREFOX),
+    ("--platform", fault_jobs.CHROMIUM, "--allow-scripts"),
+    ("--platform", fault_jobs.CHROMIUM, "--platform", fault_jobs.FIREFOX, "--allow-scripts"),
+)
 ACTIVE_JOBS = 3
+COUNTED = (
+    *("planned", "ok", "failed", "cancelled", "lost", "dropped"),
+    *("superseded", "retried", "late"),
+)
 
 F = TypeVar("F", bound="Fleet")
 
@@ -71,10 +85,11 @@ class Fleet:
                 [
                     *("--nats", nats, "--name", f"r{i}", "--data-dir", str(self.directory / f"r{i}")),
                     *("--journal", str(self.directory / f"r{i}.journal")),
+                    *own,
                 ],
                 self.directory,
             )
-            for i in range(1, RUNNERS + 1)
+            for i, own in enumerate(RUNNERS, 1)
         ]
 
     async def ask(self, method: str, path: str, within: float = 60.0, **options: Any) -> httpx.Response:
@@ -148,7 +163,8 @@ class Campaign:
         self.faults = faults
         self.pause = pause
         self.done: Counter[str] = Counter()
-        self.jobs: dict[str, int] = {}
+        #: By job: its document, and the orders that were carried out.
+        self.jobs: dict[str, tuple[dict[str, Any], list[str]]] = {}
         self._enough = asyncio.Event()
 
     async def run(self) -> dict[str, Any]:
@@ -164,7 +180,7 @@ class Campaign:
         result = await self._account()
         return result | {
             "seed": self.seed,
-            "faults": sum(self.done.values()),
+            "faults": sum(n for kind, n in self.done.items() if not kind.startswith("order")),
             "by_kind": dict(sorted(self.done.items())),
             "seconds": round(faulty, 1),
             "settled_after": round(time.monotonic() - began - faulty, 1),
@@ -240,79 +256,44 @@ class Campaign:
         number = 0
         while not self._enough.is_set():
             number += 1
-            document = {
-                "name": f"campaign {n}.{number}",
-                "targets": [
-                    {"url": "http://127.0.0.1:1/a", "name": "a"},
-                    {"url": "http://127.0.0.1:1/b", "name": "b", "share": 2},
-                ],
-                "sessions": rng.randint(30, 150),
-                "load": {"executor": "shared-sessions", "vus": rng.randint(4, 16)},
-                "retries": 3,
-                "seed": rng.randrange(1 << 30),
-                "priority": rng.randint(0, 9),
-            }
+            document = fault_jobs.draw(rng, f"campaign {n}.{number}")
             # The key makes it one job, however often the answer is lost.
             key = {"Idempotency-Key": f"{self.seed}-{n}-{number}"}
             answer = await self.fleet.ask("POST", "/jobs", json=document, headers=key)
             assert answer.status_code in (200, 201), answer.text
             job = answer.json()["job"]["id"]
-            self.jobs[job] = document["sessions"]  # type: ignore[assignment]
+            self.jobs[job] = document, []
+            await self._order(job, fault_jobs.orders(rng))
             while not self._enough.is_set():
                 state = (await self.fleet.ask("GET", f"/jobs/{job}")).json()["job"]["state"]
                 if state == "finished":
                     break
                 await asyncio.sleep(0.2)
 
+    async def _order(self, job: str, orders: list[fault_jobs.Order]) -> None:
+        for order in orders:
+            # The last resume is given whatever happens.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), order.after)
+            answer = await self.fleet.ask("POST", f"/jobs/{job}/{order.command}")
+            assert answer.status_code in (200, 409), answer.text
+            if answer.status_code == 200:
+                self.jobs[job][1].append(order.command)
+                self.done[f"order {order.command}"] += 1
+
     async def _account(self) -> dict[str, Any]:
         totals: Counter[str] = Counter()
         wrong: list[str] = []
-        journal = self._journal
-        for job, sessions in self.jobs.items():
-            view = await self.fleet.finished(job)
-            counts = view["job"]["counts"]
-            ended = sum(counts[k] for k in ("ok", "failed", "cancelled", "lost", "dropped"))
-            if not counts["planned"] == ended == sessions:
-                wrong.append(f"{job}: planned {sessions}, {counts}")
-            for kind in ("ok", "failed", "cancelled", "lost", "dropped", "superseded", "retried"):
-                totals[kind] += counts[kind]
-            if counts["lost"] or counts["failed"] or counts["cancelled"]:
-                wrong.append(f"{job}: {counts}")
+        executors: Counter[str] = Counter()
+        for job, (document, ordered) in self.jobs.items():
+            view = (await self.fleet.finished(job))["job"]
+            rows = await self.fleet.sessions(job)
             audit = (await self.fleet.ask("GET", f"/jobs/{job}/audit")).json()
-            if not audit["agrees"]:
-                wrong.append(f"{job}: the auditor differs: {audit['found']} {audit['findings'][:3]}")
-            told = {k: counts[k] for k in ("planned", "ok", "failed", "cancelled", "lost", "dropped")}
-            if any(audit["counts"][k] != n for k, n in told.items()):
-                wrong.append(f"{job}: REST {told}, auditor {audit['counts']}")
-            wrong += await self._explained(job, journal()[job])
-        return {"jobs": len(self.jobs), "sessions": sum(self.jobs.values()), **totals, "wrong": wrong}
-
-    def _journal(self) -> dict[str, dict[tuple[int, int], set[str]]]:
-        """By job: who made the attempt `(session, attempt)`. There can be two: a broker that is killed
-        forgets the deliveries of its last moments, and counts them anew."""
-        out: dict[str, dict[tuple[int, int], set[str]]] = defaultdict(lambda: defaultdict(set))
-        for path in self.fleet.directory.glob("*.journal"):
-            for line in path.read_text().splitlines():
-                with suppress(ValueError):
-                    event, job, session, attempt, *_ = json.loads(line)
-                    if event == "start":
-                        out[job][session, attempt].add(path.stem)
-        return out
-
-    async def _explained(self, job: str, made: dict[tuple[int, int], set[str]]) -> list[str]:
-        """Every counted session was really run, by the runner that says so."""
-        rows = await self.fleet.sessions(job)
-        wrong = []
-        for r in rows:
-            if r["counted"] and r["status"] == "ok":
-                ran = made.get((r["session"], r["attempt"]), set())
-                if r["runner"] not in ran:
-                    wrong.append(
-                        f"{job}: {r['runner']} never ran session {r['session']}.{r['attempt']}: {ran}"
-                    )
-        counted = Counter(r["session"] for r in rows if r["counted"])
-        wrong += [f"{job}: session {s} counts {n} times" for s, n in counted.items() if n != 1]
-        return wrong
+            starts = fault_account.read_journals(self.fleet.directory)[job]
+            wrong += fault_account.wrong(document, ordered, view, rows, audit, starts)
+            totals.update({k: view["counts"][k] for k in COUNTED})
+            executors[document["load"]["executor"]] += 1
+        return {"jobs": len(self.jobs), "executors": dict(executors), **totals, "wrong": wrong}
 
 
 def _kind(process: Process) -> str:
