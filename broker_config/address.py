@@ -10,7 +10,10 @@ _SHARED = ipaddress.ip_network("100.64.0.0/10")
 #: IPv6 forms that carry an IPv4 address to which they lead.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 #: Where clouds serve a machine's credentials, beside the link-local addresses.
-_METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
+_METADATA = {
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16")
+}
 
 
 def as_address(host: str) -> IPAddress | None:
@@ -25,6 +28,8 @@ def is_public(address: IPAddress) -> bool:
     """False for loopback, private, link-local (metadata services), shared, multicast and reserved ones."""
     if (inner := _carried(address)) is not None:
         return is_public(inner)
+    if address in _METADATA:
+        return False
     if isinstance(address, ipaddress.IPv6Address):
         if address.is_site_local:
             return False

@@ -15,6 +15,9 @@ _STACKS = ".stacks"
 _LINES = (".trace", ".network")
 #: What requests sent, as its type was declared.
 _SENT = (".dat", ".json", ".txt")
+#: Never text, and too large to be looked through.
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".ttf", ".otf")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def mask_har(path: Path, masker: Masker) -> None:
@@ -58,10 +61,17 @@ def _line(line: bytes, masker: Masker) -> bytes:
 
 def _resource(name: str, data: bytes, masker: Masker) -> bytes | None:
     """A file of the trace: a page, a style sheet, a picture, what a request sent. None: leave it out."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return data  # a picture, a font
+    if name.endswith(_PICTURES):
+        return data
     if len(data) > MAX_TEXT:
         return None
-    return (masker.body(text) if name.endswith(_SENT) else masker.text(text)).encode()
+    encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        if name.endswith(_SENT):
+            return None  # packed, perhaps, or encrypted
+        encoding = "latin-1"  # what is known of no other; each byte is a character
+        text = data.decode(encoding)
+    text = masker.body(text) if name.endswith(_SENT) else masker.text(text)
+    return text.encode(encoding)

@@ -43,8 +43,8 @@ class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
     #: Authorised: documents, resources, everything. Hosts as `normal_host` gives them.
     origins: frozenset[Origin] = frozenset()
     third_party: Literal["block", "all"] | tuple[OriginPattern, ...] = "block"
-    #: Host names that may resolve to addresses that are not public. Loopback names always may; to link-local
-    #: addresses no name may.
+    #: Names of `origins` that may lead to addresses that are not public, at the ports given there. Loopback
+    #: names always may; to link-local addresses no name may.
     private_hosts: frozenset[str] = frozenset()
     #: This session's share of its job's rate ceiling: requests a second to one origin. The shares of sessions
     #: of the same `job` that run at once add up. None is no limit.
@@ -175,13 +175,14 @@ def judge(policy: EgressPolicy, origin: Origin, purpose: Purpose) -> Judgement:
     return Judgement(_FOREIGN[purpose])
 
 
-def may_dial(policy: EgressPolicy, host: str, address: IPAddress) -> bool:
-    """Whether the name `host`, which was judged already, may lead to `address`."""
+def may_dial(policy: EgressPolicy, origin: Origin, address: IPAddress) -> bool:
+    """Whether `origin`, which was judged already, may lead to `address`."""
+    host = origin.host
     if as_address(host) is not None:
         return True  # judged as it stands
     if is_loopback_name(host):
         return address.is_loopback
-    if host in policy.private_hosts:
+    if host in policy.private_hosts and policy.origins & {origin, origin._replace(scheme="http")}:
         return not is_link_local(address)
     return is_public(address)
 

@@ -7,6 +7,7 @@ the session filled in and those of its row of data.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import html
 import json
@@ -24,6 +25,9 @@ from .journey_plan import PlannedStep
 MASK = "***"
 #: Shorter values stand everywhere, in numbers and in words: they are masked where they are all of a field.
 SHORTEST = 4
+#: Fewer characters of base64 may stand in any picture.
+_MIN_BASE64 = 7
+_URL_SAFE = str.maketrans("+/", "-_")
 
 _HEADERS = {"cookie", "set-cookie", "authorization", "proxy-authorization"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -159,12 +163,26 @@ def _ways(secret: str) -> Iterator[str]:
     inner = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     yield from inner
     yield from (json.dumps(i)[1:-1] for i in inner)
-    yield html.escape(secret)
-    yield html.escape(secret, quote=False)
+    yield from (i.replace("/", "\\/") for i in inner)
+    for text in (secret, *inner):
+        yield html.escape(text, quote=False)
+        escaped = html.escape(text)
+        yield from (escaped.replace("&#x27;", way) for way in ("&#x27;", "&#39;", "&apos;", "'"))
+    yield from _in_base64(secret.encode())
     for encoding in ("utf-8", "cp1252"):
         # A form is sent in the encoding of its page.
         with contextlib.suppress(UnicodeEncodeError):
             for safe in ("", "!'()*~", "/"):
                 coded = quote(secret, safe=safe, encoding=encoding, errors="strict")
+                yield quote(coded, safe=safe)  # in an address within an address
                 yield from (coded, re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), coded))
             yield quote_plus(secret, safe="*", encoding=encoding, errors="strict")
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """The characters of base64 that depend on these bytes alone, wherever they stand in what is coded."""
+    for lead in range(3):
+        coded = base64.b64encode(bytes(lead) + data).decode()
+        part = coded[-(-lead * 8 // 6) : (lead + len(data)) * 8 // 6]
+        if len(part) >= _MIN_BASE64:
+            yield from (part, part.translate(_URL_SAFE))

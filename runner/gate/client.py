@@ -233,7 +233,7 @@ class Client(asyncio.Protocol):
             raw = head.absolute(policy.product, policy.tag, policy.header, authorization(site.proxy))
         else:
             raw = head.direct(policy.product, policy.tag, policy.header)
-        site.ask(raw, head.method)
+        site.ask(raw, head.method, upgrade=head.upgrade)
 
     def _send_body(self) -> None:
         assert self._body is not None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from broker_config.address import IPAddress, as_address
+from broker_config.origin import Origin
 from runner.core.egress_policy import EgressPolicy, is_loopback_name, may_dial
 
 from .dns import NameNotResolved, lookup
@@ -33,8 +34,17 @@ class Resolver:
         self._pinned: dict[str, list[IPAddress]] = {}
         self._asking: dict[str, asyncio.Task[list[IPAddress]]] = {}
 
-    async def addresses(self, host: str) -> list[IPAddress]:
+    async def addresses(self, origin: Origin) -> list[IPAddress]:
         """Raises `NameNotResolved`, `AddressRefused`."""
+        found = await self._pin(origin.host)
+        for address in found:
+            if not may_dial(self._policy, origin, address):
+                raise AddressRefused(
+                    f"{origin} leads to {address}, which is not a public address; the job does not name it"
+                )
+        return found
+
+    async def _pin(self, host: str) -> list[IPAddress]:
         if host in self._pinned:
             return self._pinned[host]
         task = self._asking.get(host)
@@ -51,18 +61,12 @@ class Resolver:
         if is_loopback_name(host):
             return _LOOPBACK
         if self._policy.dns:
-            found = await lookup(host, self._policy.dns)
-        else:
-            found = await _ask_system(host)
-        for address in found:
-            if not may_dial(self._policy, host, address):
-                raise AddressRefused(
-                    f"{host} leads to {address}, which is not a public address; the job does not allow that"
-                )
-        return found
+            return await lookup(host, self._policy.dns)
+        return await ask_system(host)
 
 
-async def _ask_system(host: str) -> list[IPAddress]:
+async def ask_system(host: str) -> list[IPAddress]:
+    """What the machine itself makes of a name, or of an address. Raises `NameNotResolved`."""
     loop = asyncio.get_running_loop()
     try:
         rows = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)

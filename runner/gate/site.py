@@ -53,6 +53,7 @@ class Site(asyncio.Protocol):
         "_ledger",
         "_limit",
         "_method",
+        "_upgrade",
         "closed",
         "origin",
         "proxy",
@@ -81,6 +82,7 @@ class Site(asyncio.Protocol):
         self._ledger = ledger
         self._limit = limit
         self._method: bytes | None = None
+        self._upgrade = False
         self._body: Body | None = None
         self._buffer = b""
 
@@ -97,9 +99,9 @@ class Site(asyncio.Protocol):
     def idle(self) -> bool:
         return self._method is None and not self.tunnel
 
-    def ask(self, head: bytes, method: bytes) -> None:
-        """Send a request's head; its body follows by `write`."""
-        self._method = method
+    def ask(self, head: bytes, method: bytes, *, upgrade: bool) -> None:
+        """Send a request's head; its body follows by `write`. `upgrade`: it asks for another protocol."""
+        self._method, self._upgrade = method, upgrade
         self.used += 1
         self.write(head)
         if self._buffer:
@@ -180,6 +182,11 @@ class Site(asyncio.Protocol):
             raw, data = data[: match.end()], data[match.end() :]
             assert self._method is not None
             head = ResponseHead(raw, self._method)
+            if head.status == 101 and not self._upgrade:
+                # A tunnel now would carry the browser's next requests, unseen.
+                self.reusable = False
+                self.transport.abort()
+                return b""
             if head.status == 101:
                 self._pass(raw)
                 self._method = None

@@ -19,6 +19,7 @@ from .dns import NameNotResolved
 from .event import EgressEvent, OnEvent
 from .handshake import ProxyFailed, Talk, connect, socks5
 from .limits import GateLimits
+from .proxy_dial import dial
 from .report import Ledger
 from .resolver import Resolver
 
@@ -149,14 +150,14 @@ class Ways:
         host = origin.host
         if self._policy.dns:
             try:
-                host = str((await self._resolver.addresses(host))[0])
+                host = str((await self._resolver.addresses(origin))[0])
             except NameNotResolved as e:
                 raise SiteFailed("name_not_resolved", str(e)) from None
         while (proxy := pool.choose(self._turn, self._clock(), tries.tried, self._own)) is not None:
             tries.tried.add(proxy)
             try:
                 async with asyncio.timeout(self._limits.proxy):
-                    way = await self._through(proxy, host, origin.port, tunnel=tunnel)
+                    way = await self._through(proxy, origin, host, tunnel=tunnel)
             except ProxyFailed as e:
                 if e.certain:
                     self.blame(proxy, str(e))
@@ -187,13 +188,11 @@ class Ways:
             self._tell("no_proxy_left", None, words)
         return words
 
-    async def _through(self, proxy: Proxy, host: str, port: int, *, tunnel: bool) -> Way:
+    async def _through(self, proxy: Proxy, origin: Origin, host: str, *, tunnel: bool) -> Way:
+        """`host` is how the proxy is told."""
         tls = self._tls() if proxy.scheme == "https" else None
-        loop = asyncio.get_running_loop()
         try:
-            transport, talk = await loop.create_connection(
-                Talk, proxy.host, proxy.port, ssl=tls, server_hostname=proxy.host if tls else None
-            )
+            talk = await dial(proxy, tls, to=origin)
         except (ssl.SSLError, ssl.CertificateError) as e:
             raise ProxyFailed(f"TLS with it fails: {_words(e)}") from None
         except TimeoutError:
@@ -202,14 +201,14 @@ class Ways:
             raise ProxyFailed(f"no connection: {_words(e)}") from None
         try:
             if proxy.scheme == "socks5":
-                await socks5(talk, proxy, host, port)
+                await socks5(talk, proxy, host, origin.port)
                 return Way(talk, proxy)
             if tunnel or self._policy.dns:
-                await connect(talk, proxy, host, port)
+                await connect(talk, proxy, host, origin.port)
                 return Way(talk, proxy)
             return Way(talk, proxy, absolute=True)
         except BaseException:
-            transport.abort()
+            talk.transport.abort()
             raise
 
     async def _direct(self, origin: Origin) -> Talk:
@@ -225,7 +224,7 @@ class Ways:
 
     async def _connect(self, origin: Origin) -> Talk:
         loop = asyncio.get_running_loop()
-        addresses = await self._resolver.addresses(origin.host)
+        addresses = await self._resolver.addresses(origin)
         # One that does not answer leaves time for the others.
         share = self._limits.connect / (len(addresses) + 1)
         trouble = ""

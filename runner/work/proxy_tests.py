@@ -22,8 +22,9 @@ from runner.core.egress_pool import EgressPool
 from runner.core.identity import product
 from runner.gate.event import EgressEvent
 from runner.gate.gate import Gate
-from runner.gate.handshake import ProxyFailed, Talk, connect, socks5_greeting
+from runner.gate.handshake import ProxyFailed, connect, socks5_greeting
 from runner.gate.limits import GateLimits
+from runner.gate.proxy_dial import dial
 
 from .link import Link
 from .pool_reader import PoolReader
@@ -142,14 +143,13 @@ class ProxyTests:
 async def _greet(proxy: Proxy) -> tuple[bool, str]:
     """Talk to the proxy alone. An HTTP proxy is asked for a tunnel to itself: refused or not, its answer
     tells whether it takes the credentials."""
-    loop = asyncio.get_running_loop()
     tls = ssl.create_default_context() if proxy.scheme == "https" else None
     try:
-        transport, talk = await loop.create_connection(
-            Talk, proxy.host, proxy.port, ssl=tls, server_hostname=proxy.host if tls else None
-        )
+        talk = await dial(proxy, tls)
     except TimeoutError:
         raise
+    except ProxyFailed as e:
+        return False, str(e)
     except OSError as e:  # of TLS too
         return False, f"no connection: {e.strerror or e}"
     try:
@@ -162,7 +162,7 @@ async def _greet(proxy: Proxy) -> tuple[bool, str]:
         answered = not e.certain and e.__cause__ is None
         return answered, "it answers" if answered else str(e)
     finally:
-        transport.abort()
+        talk.transport.abort()
     return True, "it answers"
 
 

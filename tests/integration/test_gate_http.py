@@ -300,6 +300,13 @@ async def test_an_upgrade_becomes_a_tunnel(site: Echo) -> None:
         assert await reader.readexactly(32) == b"GET http://127.0.0.1:1/ HTTP/1.1"[::-1]
 
 
+async def test_a_switch_that_nobody_asked_for_makes_no_tunnel(site: Echo) -> None:
+    site.answer = lambda head: b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+    async with leased(allowing(site.url)) as lease, talking(lease) as (reader, writer):
+        writer.write(f"GET {site.url}/ HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
+        assert await reader.read() == b""
+
+
 @pytest.mark.parametrize("port_of", ["own", "foreign"])
 async def test_tunnels_lead_to_authorised_places_only(site: Echo, port_of: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as foreign:

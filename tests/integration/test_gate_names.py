@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import msgspec
 import pytest
 
 from broker_config.origin import Origin
@@ -146,6 +147,16 @@ async def test_a_public_name_must_not_lead_inside(address: str) -> None:
             assert "not a public address" in answer.text
             assert set(lease.report().refused) == {"private_address"}
         assert not site.requests
+
+
+async def test_the_other_ports_of_a_private_host_are_none_of_the_jobs() -> None:
+    async with open_site() as site, open_site() as other, named("127.0.0.1") as server, Gate() as gate:
+        own = policy(site, server)
+        loose = msgspec.structs.replace(own, third_party="all")
+        async with gate.session(loose) as lease, httpx.AsyncClient(proxy=lease.proxy_url) as client:
+            assert (await client.get(url(site))).status_code == 200
+            assert (await client.get(url(other))).status_code == 403
+        assert not other.requests
 
 
 async def test_foreign_names_are_not_even_looked_up() -> None:

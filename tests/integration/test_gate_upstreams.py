@@ -120,6 +120,30 @@ async def test_an_http_proxy_is_given_absolute_requests_under_the_same_identity(
         assert site.requests[0][1].endswith(" P/1 (x)")
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+async def test_loopback_is_asked_of_no_proxy_elsewhere(bench: Bench, site: Site, host: str) -> None:
+    pool = EgressPool([Proxy(scheme="http", host=host, port=80)])
+    async with bench.client(site, pool) as (client, lease):
+        answer = await client.get(site.url)
+        assert answer.status_code == 403
+        assert f"the proxy {pool.states[0].proxy} is not" in answer.text
+        assert (await tunnelled(lease, site)).startswith(b"HTTP/1.1 403 ")
+        assert set(lease.report().refused) == {"private_address"}
+    assert not bench.events
+
+
+async def test_no_proxy_is_at_a_machines_metadata(bench: Bench, site: Site) -> None:
+    pool = EgressPool([Proxy(scheme="http", host="169.254.169.254", port=80)])
+    policy = EgressPolicy(origins=frozenset({Origin("http", "shop.example", 80)}))
+    async with (
+        bench.gate.session(policy, pool) as lease,
+        httpx.AsyncClient(proxy=lease.proxy_url) as client,
+    ):
+        answer = await client.get("http://shop.example/")
+    assert answer.status_code == 502
+    assert "where no proxy is" in answer.text
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """The folder with `cert.pem` and `key.pem`."""

@@ -138,21 +138,23 @@ def test_all_third_parties_are_public_ones(host: str) -> None:
     [
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
         "224.0.0.251", "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1", "fd00:ec2::254",
-        "fec0::1", "ff02::fb", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::",
+        "fec0::1", "ff02::fb", "168.63.129.16", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::",
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public(address: str) -> None:
     ip = ipaddress.ip_address(address)
     assert not is_public(ip)
-    assert not may_dial(EgressPolicy(), "shop.example", ip)
-    own = EgressPolicy(private_hosts=frozenset({"shop.example"}))
-    assert may_dial(own, "shop.example", ip) is not is_link_local(ip)
+    assert not may_dial(EgressPolicy(), SHOP, ip)
+    own = EgressPolicy(origins=frozenset({SHOP}), private_hosts=frozenset({"shop.example"}))
+    assert may_dial(own, SHOP, ip) is not is_link_local(ip)
+    assert may_dial(own, SHOP._replace(scheme="https"), ip) is not is_link_local(ip), "a WebSocket's tunnel"
+    assert not may_dial(own, SHOP._replace(port=81), ip)
 
 
 @pytest.mark.parametrize(
     "address",
     ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "fd00:ec2::254",
-     "100.100.100.200"],
+     "fd20:ce::254", "100.100.100.200", "168.63.129.16"],
 )  # fmt: skip
 def test_no_name_and_no_third_party_leads_to_the_machines_metadata(address: str) -> None:
     ip = ipaddress.ip_address(address)
@@ -163,7 +165,7 @@ def test_no_name_and_no_third_party_leads_to_the_machines_metadata(address: str)
     assert is_link_local(ip)
     assert judge(policy, Origin("http", host, 80), "resource").refusal == "private_address"
     assert judge(policy, Origin("https", host, 443), "tunnel").refusal == "private_address"
-    assert not may_dial(policy, "shop.example", ip)
+    assert not may_dial(policy, SHOP, ip)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +195,9 @@ def test_public_addresses(address: str) -> None:
 
 
 def test_loopback_names_lead_to_loopback_only() -> None:
-    assert may_dial(EgressPolicy(), "shop.localhost", ipaddress.ip_address("127.0.0.1"))
-    assert not may_dial(EgressPolicy(), "shop.localhost", ipaddress.ip_address("8.8.8.8"))
+    local = Origin("http", "shop.localhost", 80)
+    assert may_dial(EgressPolicy(), local, ipaddress.ip_address("127.0.0.1"))
+    assert not may_dial(EgressPolicy(), local, ipaddress.ip_address("8.8.8.8"))
 
 
 @pytest.mark.parametrize(

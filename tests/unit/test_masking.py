@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import html
 import json
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -29,10 +31,26 @@ masker = Masker([SECRET, "ann@example.test", "73", ""])
         quote_plus(SECRET, encoding="cp1252"),
         quote(SECRET, safe="!'()*~"),
         "a&quot;b&amp;c &lt;wörd&gt;/1",
+        json.dumps(SECRET)[1:-1].replace("/", r"\/"),
+        html.escape(json.dumps(SECRET)[1:-1]),
+        quote(quote(SECRET, safe=""), safe=""),
     ],
 )
 def test_a_value_is_masked_however_it_is_written(written: str) -> None:
     assert masker.text(f"before {written} after") == "before *** after"
+
+
+def test_an_apostrophe_as_html_has_it() -> None:
+    assert Masker(["o'hara"]).text("o&#39;hara o&#x27;hara o&apos;hara") == "*** *** ***"
+
+
+@pytest.mark.parametrize("lead", ["", "u", "u:", "ann"])
+def test_a_value_within_base64(lead: str) -> None:
+    coded = base64.b64encode(f"{lead}{SECRET} and more".encode()).decode()
+    for written in (coded, coded.translate(str.maketrans("+/", "-_"))):
+        kept = base64.b64decode(masker.text(written).partition("***")[0] + "===", "-_")
+        assert "***" in masker.text(written)
+        assert len(kept) <= len(lead) + 1, "a character more at most"
 
 
 @pytest.mark.parametrize(
