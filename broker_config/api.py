@@ -354,6 +354,8 @@ class SocketProblem(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 
     detail: str
     job: str = ""
+    #: The broker is away or elects a leader: the same may work in a moment.
+    again: bool = False
 
 
 ClientMessage = Subscribe | Unsubscribe

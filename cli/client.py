@@ -32,6 +32,7 @@ from broker_config.api import (
     RunnerView,
     ServerMessage,
     SessionPage,
+    SocketProblem,
     Subscribe,
 )
 from broker_config.errors import (
@@ -209,10 +210,14 @@ class Client:
                     await socket.send(codec.encode(Subscribe(jobs=[job], since=since)).decode())
                     async for text in socket:
                         message = _message(text)
+                        if isinstance(message, SocketProblem) and message.again:
+                            say(message.detail)
+                            break
                         if hasattr(message, "seq") and hasattr(message, "job"):
                             since = {job: message.seq}
                         yield message
-                say("the orchestrator closed the connection; coming back")
+                    else:
+                        say("the orchestrator closed the connection; coming back")
             except (OSError, TimeoutError, websockets.WebSocketException) as e:
                 if not reached:
                     raise ServerError(_unreachable(self.server, e)) from None

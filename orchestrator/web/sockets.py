@@ -116,9 +116,10 @@ async def _subscribe(message: Subscribe, client: SocketClient, rooms: FanOut) ->
             token(job, "job id")
             await rooms.follow(client, job, since=message.since.get(job), logs=message.logs)
         except (NameRefused, JobNotFound):
-            client.answer(_problem(f"there is no job {job[:64]!r}", job))
+            what = f"there is no job {job[:64]}; `tb jobs list` shows those that there are"
+            client.answer(_problem(what, job))
         except BrokerError as e:
-            client.answer(_problem(str(e), job))
+            client.answer(_problem(str(e), job, again=True))
 
 
 def _unsubscribe(message: Unsubscribe, client: SocketClient, rooms: FanOut) -> None:
@@ -151,8 +152,8 @@ async def _close(websocket: WebSocket, writer: FrameWriter, code: int, reason: s
         writer.abort()
 
 
-def _problem(detail: str, job: str = "") -> Packet:
-    return Packet(SocketProblem(detail=detail, job=job[:64]))
+def _problem(detail: str, job: str = "", *, again: bool = False) -> Packet:
+    return Packet(SocketProblem(detail=detail, job=job[:64], again=again))
 
 
 def _name(websocket: WebSocket) -> str:

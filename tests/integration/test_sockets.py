@@ -357,7 +357,7 @@ async def test_a_broker_that_is_away_is_said_and_tried_again(nc):
         job = web.jobs.add()
         web.jobs.fault = BrokerUnavailable("the broker is away")
         await client.subscribe(job)
-        assert (await client.receive()) == SocketProblem(detail="the broker is away", job=job)
+        assert (await client.receive()) == SocketProblem(detail="the broker is away", job=job, again=True)
         web.jobs.fault = None
         await client.subscribe(job)
         assert isinstance(await client.receive(), Snapshot)
