@@ -20,7 +20,6 @@ from .errors import BrokerRefused, BrokerUnavailable, SettingsError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_PORT = 4222
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _PASSWORD = re.compile(r"^(\w+://)?.*@")
 _REFUSALS = ("authorization", "authentication", "maximum connections", "user authentication")

@@ -10,6 +10,7 @@ import difflib
 import re
 import types
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -29,8 +30,12 @@ def read(raw: Any, kind: type[T], source: str = "") -> T:
     """Convert `raw` (plain dicts, lists and scalars) to `kind`; `SpecError` names what is wrong and where."""
     if not isinstance(raw, dict):
         raise SpecError([Problem("", f"the document is not an object with fields but {_show(raw)}")], source)
-    problems = list(_unknown_fields(raw, kind, ""))
+    with suppress(RecursionError):  # what is so deep is refused below
+        if torn := list(_torn_text(raw, "")):
+            raise SpecError(torn, source)
+    problems: list[Problem] = []
     try:
+        problems += _unknown_fields(raw, kind, "")
         value = msgspec.convert(raw, kind, dec_hook=codec.dec_hook)
     except msgspec.ValidationError as e:
         problems.append(_problem(str(e), raw, kind))
@@ -39,6 +44,19 @@ def read(raw: Any, kind: type[T], source: str = "") -> T:
     if problems:
         raise SpecError(problems, source)
     return value
+
+
+def _torn_text(raw: Any, where: str) -> Iterator[Problem]:
+    """Halves of surrogate pairs, which YAML and JSON can spell and nobody can store."""
+    if isinstance(raw, str) and not raw.isascii() and any("\ud800" <= c <= "\udfff" for c in raw):
+        yield Problem(where, f"{raw!a:.80} holds half of a surrogate pair, which is no character")
+    elif isinstance(raw, dict):
+        for key, item in raw.items():
+            yield from _torn_text(key, where)
+            yield from _torn_text(item, _join(where, str(key)))
+    elif isinstance(raw, list):
+        for i, item in enumerate(raw):
+            yield from _torn_text(item, f"{where}[{i}]")
 
 
 def _problem(text: str, raw: Any, hint: Any, where: str = "") -> Problem:
@@ -131,6 +149,8 @@ def _show(value: Any) -> str:
         text = repr(value)
     except RecursionError:
         return "something nested too deeply"
+    except ValueError:
+        return "a number of too many digits"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

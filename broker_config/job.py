@@ -6,10 +6,13 @@ Both are written with compare-and-set on their revision.
 
 from __future__ import annotations
 
+import zlib
 from typing import Literal
 
 import msgspec
 
+from . import codec
+from .errors import MessageError
 from .job_spec import JobSpec
 from .messages.progress import Counts, JobProgress, JobState, Verdict
 from .sketch import Sketch
@@ -114,6 +117,9 @@ class Timeline(msgspec.Struct, omit_defaults=True):
 
 
 MAX_TIME_BUCKETS = 600
+#: The broker takes messages of 1 MiB.
+MAX_CHECKPOINT_BYTES = 1_000_000
+_MAX_UNPACKED = 64 << 20
 
 
 class Checkpoint(msgspec.Struct):
@@ -170,3 +176,33 @@ def packed(checkpoint: Checkpoint) -> Checkpoint:
         steps={name: replace(s, time=s.time.packed()) for name, s in checkpoint.steps.items()},
         calm=sketches(checkpoint.calm),
     )
+
+
+def write_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """At most `MAX_CHECKPOINT_BYTES`, whatever was measured: a large one is compressed; of one that is too
+    large even so, the groups lose their metrics, and its job as a whole keeps them."""
+    small = packed(checkpoint)
+    data = _squeezed(small)
+    if len(data) > MAX_CHECKPOINT_BYTES:
+        targets, platforms = (
+            {name: msgspec.structs.replace(c, metrics={}) for name, c in cells.items()}
+            for cells in (small.targets, small.platforms)
+        )
+        data = _squeezed(msgspec.structs.replace(small, targets=targets, platforms=platforms))
+    return data
+
+
+def read_checkpoint(data: bytes) -> Checkpoint:
+    """Raises `MessageError`."""
+    if data.startswith(b"{"):
+        return codec.decode(data, Checkpoint)
+    try:
+        data = zlib.decompressobj().decompress(data, _MAX_UNPACKED)
+    except zlib.error as e:
+        raise MessageError(f"not a readable Checkpoint: {e}") from None
+    return codec.decode(data, Checkpoint, _MAX_UNPACKED)
+
+
+def _squeezed(checkpoint: Checkpoint) -> bytes:
+    data = codec.encode(checkpoint)
+    return data if len(data) <= MAX_CHECKPOINT_BYTES else zlib.compress(data, 1)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
-from . import codec, document
+from . import document
 from .arrivals import Arrivals
-from .artifacts import Artifacts, artifact_problems
+from .artifacts import Artifacts
 from .behaviour import Behaviour
 from .data import Data
-from .device import Device, as_devices
+from .device import Device
 from .duration import Duration
-from .egress import Egress, ThirdParty, egress_problems, pattern_problems
-from .errors import NameRefused, Problem, SpecError
-from .fallback_problems import fallback_problems
+from .egress import Egress, ThirdParty
+from .errors import Problem, SpecError
 from .journey import Journey
-from .journey_problems import data_problems, device_problems, journey_problems, step_problem
 from .load import (
     ConstantArrivalRate,
     ConstantVus,
@@ -31,20 +27,14 @@ from .load import (
     is_open_ended,
     most_sessions,
 )
-from .load_problems import load_problems
-from .origin import Origin
-from .platform import PLATFORMS, parse_platform
-from .script import MAX_POOL, Script, pool_problem, script_problems, scripts_pool
+from .script import Script, scripts_pool
+from .spec_problems import spec_problems
 from .spec_schema import schema_of
-from .subjects import token
 from .threshold import ThresholdRule
-from .threshold import parse as parse_threshold
 
 MAX_SESSIONS = 1_000_000
 MAX_TARGETS = 10_000
 MAX_THRESHOLDS = 100
-#: Of the document as it is stored; the broker takes messages of 1 MiB.
-MAX_SPEC_BYTES = 900_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -202,7 +192,7 @@ def read_spec(raw: Any, source: str = "") -> JobSpec:
         what = "stands beside targets; give one of them" if has_both else what
         raise SpecError([Problem("targets_file", what)], source)
     spec = document.read(raw, JobSpec, source)
-    problems = list(_problems(spec))
+    problems = list(spec_problems(spec, max_sessions=MAX_SESSIONS))
     if problems:
         raise SpecError(problems, source)
     return spec
@@ -217,109 +207,3 @@ def json_schema() -> dict[str, Any]:
     # `read_spec` takes a load without an executor for this one.
     schema["$defs"]["SharedSessions"]["required"].remove("executor")
     return schema
-
-
-def _problems(spec: JobSpec) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    for i, t in enumerate(spec.targets):
-        where = f"targets[{i}]"
-        try:
-            Origin.of(t.url)
-        except ValueError as e:
-            yield Problem(f"{where}.url", str(e))
-        else:
-            if urlsplit(t.url).username is not None:
-                yield Problem(f"{where}.url", "a user name or password in a URL is not allowed")
-        if t.label in seen:
-            yield Problem(
-                f"{where}.name", f"{t.label!r} is the name of targets[{seen[t.label]}] too; names must differ"
-            )
-        seen.setdefault(t.label, i)
-    numbers = list(load_problems(spec.load, spec.sessions, [t.sessions for t in spec.targets], MAX_SESSIONS))
-    yield from numbers
-    if not spec.platforms:
-        yield Problem("platforms", f"is empty; allowed are {', '.join(PLATFORMS)}")
-    for p, weight in spec.platform_weights.items():
-        try:
-            parse_platform(p)
-        except ValueError as e:
-            yield Problem("platforms", str(e))
-        if not 0 < weight <= 1_000_000:
-            yield Problem(f"platforms.{p}", f"weight {weight} is not allowed; use a number above 0")
-    if isinstance(spec.platforms, list) and len(set(spec.platforms)) < len(spec.platforms):
-        yield Problem("platforms", "a platform stands there twice; use weights to give it a larger share")
-    yield from fallback_problems(spec.fallback, spec.platform_weights)
-    if spec.limits.session <= 0 or spec.limits.navigation <= 0:
-        yield Problem("limits", "a limit of 0 is not allowed")
-    if spec.limits.session > 86_400:
-        yield Problem("limits.session", f"{spec.limits.session} is too long; at most 24h")
-    yield from egress_problems(spec.egress)
-    yield from pattern_problems(spec.third_party)
-    for i, text in enumerate(spec.origins):
-        try:
-            Origin.of(text)
-        except ValueError as e:
-            yield Problem(f"origins[{i}]", str(e))
-    yield from artifact_problems(spec.artifacts)
-    yield from _behaviour_problems(spec)
-    yield from device_problems(as_devices(spec.devices), mapping=isinstance(spec.devices, dict))
-    if spec.data is not None:
-        bounded = not is_open_ended(spec.load) or spec.is_bounded
-        yield from data_problems(spec.data, (0 if numbers else spec.total_sessions) if bounded else None)
-    if spec.journey is not None:
-        yield from journey_problems(spec.journey, spec.data, [t.url for t in spec.targets], spec.origins)
-    if spec.script is not None:
-        yield from script_problems(spec.script)
-        if spec.journey is not None:
-            yield Problem("script", "goes in place of a journey; give one of the two")
-    if spec.pool is not None:
-        try:
-            token(spec.pool, "pool")
-        except NameRefused as e:
-            yield Problem("pool", str(e))
-        if kept := pool_problem(spec.pool):
-            yield Problem("pool", kept)
-        elif spec.script is not None and len(spec.pool) > MAX_POOL:
-            yield Problem("pool", f"is too long for a scripted job; at most {MAX_POOL} characters")
-    for i, rule in enumerate(spec.rules):
-        if rule.problem:
-            yield Problem(f"thresholds[{i}]", rule.problem)
-    for i, text in enumerate(spec.expressions):
-        try:
-            threshold = parse_threshold(text)
-        except ValueError as e:
-            yield Problem(f"thresholds[{i}]", str(e))
-            continue
-        # What steps a script takes is known when it runs.
-        if threshold.step and not spec.script and (no := step_problem(threshold.step, spec.journey)):
-            yield Problem(f"thresholds[{i}]", no)
-        groups = {"target": list(seen), "platform": list(spec.platform_weights)}.get(threshold.group)
-        if groups is not None and threshold.value not in groups:
-            known = ", ".join(groups[:10])
-            yield Problem(
-                f"thresholds[{i}]", f"the job has no {threshold.group} {threshold.value!r}; it has {known}"
-            )
-    if len(spec.tags) > 32 or any(len(k) > 64 or len(v) > 256 for k, v in spec.tags.items()):
-        yield Problem("tags", "at most 32 tags, names up to 64 and values up to 256 characters")
-    size = len(codec.encode(spec))
-    if size > MAX_SPEC_BYTES:
-        rows = f" ({len(codec.encode(spec.data)) // 1000} KB of them data rows)" if spec.data else ""
-        yield Problem(
-            "", f"the job is {size // 1000} KB{rows}; at most {MAX_SPEC_BYTES // 1000} KB can be stored"
-        )
-
-
-def _behaviour_problems(spec: JobSpec) -> Iterator[Problem]:
-    pages, limit = spec.behaviour.resolved(), spec.limits.session
-    if pages.longest < limit:
-        return
-    if pages.depth == 1 or not pages.click_ratio:
-        yield Problem(
-            "behaviour.dwell", f"{pages.dwell} does not fit into limits.session ({limit}); raise it"
-        )
-    else:
-        yield Problem(
-            "behaviour.depth",
-            f"{pages.depth} pages of {pages.dwell}, with {pages.think} between them, do not fit into "
-            f"limits.session ({limit}); raise it",
-        )

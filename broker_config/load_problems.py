@@ -20,6 +20,8 @@ from .load import (
 
 #: A late limit below this would drop sessions that are as good as in time, s.
 LEAST_LATE_LIMIT = 0.05
+#: Below this a rate a second could be no number any more, s.
+LEAST_TIME_UNIT = 1e-9
 #: The longest that a load may go on, s: records are kept for 30 days.
 MAX_SPAN = 7 * 86_400.0
 
@@ -69,8 +71,9 @@ def _load_alone(load: Load, most: int) -> Iterator[Problem]:
     if isinstance(load, RampingVus) and peak(load) == 0:
         yield Problem("load.stages", "there is never a virtual user; give start_vus or a target above 0")
     if isinstance(load, ConstantArrivalRate | RampingArrivalRate):
-        if load.time_unit <= 0:
-            yield Problem("load.time_unit", "0 is not allowed; use a duration such as 1s or 1m")
+        if load.time_unit < LEAST_TIME_UNIT:
+            said = f"{load.time_unit} is too short" if load.time_unit else "0 is not allowed"
+            yield Problem("load.time_unit", f"{said}; use a duration such as 1s or 1m")
             return
         if load.late_limit < LEAST_LATE_LIMIT:
             yield Problem("load.late_limit", f"{load.late_limit} is too short; at least 50ms")

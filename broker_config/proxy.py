@@ -79,11 +79,6 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         user, password = quote(self.user, safe=""), quote(self.password or "", safe="")
         return f"{self.scheme}://{user}:{password}@{self.address}"
 
-    @property
-    def bare(self) -> Proxy:
-        """The same without credentials."""
-        return Proxy(scheme=self.scheme, host=self.host, port=self.port, enabled=self.enabled)
-
     def __str__(self) -> str:
         return f"{self.scheme}://{self.address}"
 

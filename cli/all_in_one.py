@@ -88,7 +88,7 @@ async def all_in_one(
 
 async def _port_is_free(port: int) -> None:
     """Raises `ServerNotStarted` with the likely reason, in place of the end of nats-server's log."""
-    from .doctor import listener, listens
+    from .checks.ports import listener, listens
 
     if port and await listens(port):
         by = listener(port) or "another program"

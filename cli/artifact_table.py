@@ -8,8 +8,8 @@ from rich.table import Table
 
 from broker_config.api import ArtifactView
 
-from .render import size
 from .table import row, table
+from .words import size
 
 
 def artifacts(rows: Sequence[ArtifactView], now: float) -> Table:

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .doctor import Finding, examine
+from .checks.finding import Finding
+from .doctor import examine
 from .exit_codes import ExitCode
 from .output import err, show
 from .settings import Settings, default_data_dir

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from broker_config.messages import Verdict
+if TYPE_CHECKING:
+    from broker_config.messages import Verdict
 
 
 class ExitCode(IntEnum):

@@ -39,7 +39,10 @@ def in_words(program: str = "tb") -> Iterator[None]:
         error = _single(e)
         if os.environ.get("TB_DEBUG"):
             raise
-        print(f"{program}: {words(error)}", file=sys.stderr)
+        # Brings rich, which `tb --help` does without.
+        from .harmless import harmless
+
+        print(harmless(f"{program}: {words(error)}"), file=sys.stderr)
         raise SystemExit(code_of(error)) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from . import render
+from . import render, runner_tables
 from .client import Client
 from .output import err, show
 
@@ -29,17 +29,17 @@ async def runners(client: Client, *, json: bool) -> None:
     async with client as c:
         rows = (await c.runners()).items
     nothing = "no runners; start one with: tb-runner start --nats URL"
-    show(rows, lambda: render.runners(rows, time.time()), json=json, nothing=nothing)
+    show(rows, lambda: runner_tables.runners(rows, time.time()), json=json, nothing=nothing)
 
 
 async def runner(client: Client, id: str, *, json: bool) -> None:
     async with client as c:
         view = await c.runner(id)
-    show([view], lambda: render.runner(view, time.time()), json=json)
+    show([view], lambda: runner_tables.runner(view, time.time()), json=json)
 
 
 async def platforms(client: Client, *, json: bool) -> None:
     async with client as c:
         rows = (await c.platforms()).items
     nothing = "no platforms: no runner is online"
-    show(rows, lambda: render.platforms(rows), json=json, nothing=nothing)
+    show(rows, lambda: runner_tables.platforms(rows), json=json, nothing=nothing)

@@ -10,9 +10,9 @@ from broker_config import codec, threshold
 from broker_config.behaviour import PRESETS
 from broker_config.duration import Duration
 from broker_config.duration_range import DurationRange
-from broker_config.job_spec import MAX_SPEC_BYTES
 from broker_config.journey import ACTIONS, BUILT_IN
 from broker_config.platform import BROWSERS, SYSTEMS
+from broker_config.spec_problems import MAX_SPEC_BYTES
 
 _DURATION = codec.schema_hook(Duration)
 _RANGE = codec.schema_hook(DurationRange)

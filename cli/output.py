@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from .client import as_json
+from .harmless import harmless
 
 
 class _Console(Console):
-    """Rich would end the process with exit code 1, which means something else here."""
+    """Rich writes escape sequences as it finds them in a text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else harmless(text), style, control)
 
     def on_broken_pipe(self) -> NoReturn:
+        # Rich would end the process with exit code 1, which means something else here.
         raise BrokenPipeError
 
 

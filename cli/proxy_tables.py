@@ -9,8 +9,8 @@ from rich.text import Text
 
 from broker_config.api import ProxyPoolRow, ProxyView
 
-from .render import ago, milliseconds
 from .table import row, table
+from .words import ago, milliseconds
 
 
 def pools(rows: Sequence[ProxyPoolRow], now: float) -> Table:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from broker_config.api import AuditView, JobDetail, JobRow, JobView, PlatformView, RunnerView, SessionRow
+from broker_config.api import AuditView, JobDetail, JobRow, JobView, SessionRow
 from broker_config.job import Job
 from broker_config.load import peak
 from broker_config.messages import GroupSummary, JobProgress, Summary
@@ -19,24 +18,8 @@ from broker_config.sketch import Sketch
 from . import threshold_table
 from .table import row as _row
 from .table import table as _table
+from .words import STATE_COLOURS, ago, clock_time, coloured, milliseconds, size
 
-_STATE = {
-    "queued": "yellow",
-    "running": "cyan",
-    "paused": "yellow",
-    "cancelling": "yellow",
-    "online": "green",
-    "draining": "yellow",
-    "lost": "red",
-    "offline": "dim",
-    "passed": "green",
-    "ok": "green",
-    "failed": "red",
-    "aborted": "yellow",
-    "error": "red",
-    "cancelled": "yellow",
-    "dropped": "yellow",
-}
 #: Metrics of the summary, in this order, with their names for people.
 _METRICS = {
     "ttfb": "time to first byte",
@@ -49,39 +32,6 @@ _METRICS = {
     "duration": "session",
     "start_error": "started late by",
 }
-
-
-def milliseconds(value: float | None) -> str:
-    """`85 ms`, `2.35 s`; `–` for none."""
-    if value is None:
-        return "–"
-    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"
-
-
-def size(value: float) -> str:
-    """`512 B`, `12.3 KB`, `4.0 GB`."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-
-
-def ago(then: float, now: float) -> str:
-    seconds = max(0, int(now - then))
-    if seconds < 60:
-        return f"{seconds}s ago"
-    if seconds < 3600:
-        return f"{seconds // 60}m ago"
-    return f"{seconds // 3600}h ago" if seconds < 86_400 else f"{seconds // 86_400}d ago"
-
-
-def clock_time(at: float | None) -> str:
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "–"
-
-
-def coloured(word: str | None) -> Text:
-    return Text(word or "", style=_STATE.get(word or "", ""))
 
 
 # --- a running job -----------------------------------------------------------------------------------------
@@ -144,7 +94,9 @@ def summary(p: JobProgress, detail: JobDetail | None = None) -> RenderableType:
     c = p.counts
     verdict = p.verdict or p.state
     took = f" in {p.ended_at - p.started_at:.1f} s" if p.ended_at and p.started_at else ""
-    head = Text.assemble(("● ", _STATE.get(verdict, "")), (verdict, f"bold {_STATE.get(verdict, '')}"))
+    head = Text.assemble(
+        ("● ", STATE_COLOURS.get(verdict, "")), (verdict, f"bold {STATE_COLOURS.get(verdict, '')}")
+    )
     head.append(f"  {p.name} ({p.job}){took}")
     parts: list[RenderableType] = [head]
     if p.reason:
@@ -289,56 +241,4 @@ def sessions(rows: Sequence[SessionRow]) -> Table:
             milliseconds(r.duration_ms),
             note if r.counted else f"superseded {note}".strip(),
         )
-    return table
-
-
-def runners(rows: Sequence[RunnerView], now: float) -> Table:
-    table = _table(
-        "id", "state", "busy", "platforms", "cpu", "memory", "seen", right=["busy", "cpu", "memory"]
-    )
-    for r in rows:
-        _row(
-            table,
-            r.id,
-            coloured(r.state),
-            f"{r.busy}/{r.slots}",
-            ", ".join(p.platform for p in r.platforms),
-            f"{r.cpu:.0%}",
-            size(r.memory_own),
-            ago(r.last_seen, now),
-        )
-    return table
-
-
-def runner(r: RunnerView, now: float) -> RenderableType:
-    facts = Table.grid(padding=(0, 2))
-    for name, value in (
-        ("id", r.id),
-        ("state", coloured(r.state)),
-        ("host", r.hostname or "–"),
-        ("version", r.version or "–"),
-        ("slots", f"{r.busy} busy of {r.slots}"),
-        ("platforms", ", ".join(f"{p.platform} ({p.browser_version})" for p in r.platforms)),
-        ("pool", r.pool or "–"),
-        ("labels", ", ".join(f"{k}={v}" for k, v in r.labels.items()) or "–"),
-        ("cpu", f"{r.cpu:.0%} of the machine, {r.cpu_own:.2f} cores of its own"),
-        ("memory", f"{size(r.memory_own)} of its own"),
-        ("sessions done", str(r.sessions_done)),
-        ("started", clock_time(r.started_at)),
-        ("last seen", ago(r.last_seen, now)),
-    ):
-        _row(facts, Text(name, "dim"), value)
-    if not r.running:
-        return facts
-    running = _table("job", "session", "attempt", "since", right=["session", "attempt"])
-    for s in r.running:
-        _row(running, s.job, str(s.session), str(s.attempt), ago(s.since, now))
-    return Group(facts, Text(""), running)
-
-
-def platforms(rows: Sequence[PlatformView]) -> Table:
-    right = ["runners", "slots", "free"]
-    table = _table("platform", "runners", "slots", "free", right=right)
-    for p in rows:
-        _row(table, p.platform, str(p.runners), str(p.slots), str(p.free))
     return table

@@ -6,9 +6,11 @@ import json
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from broker_config.errors import Problem, SpecError
+
+T = TypeVar("T")
 
 _MAX_BYTES = 8 << 20
 
@@ -19,7 +21,11 @@ def read(path: str) -> dict[str, Any]:
     Raises `SpecError` that names the file and, where known, line and column.
     """
     if path == "-":
-        return _object(_yaml(sys.stdin.read(_MAX_BYTES + 1), "standard input"), "standard input")
+        try:
+            text = sys.stdin.read(_MAX_BYTES + 1)
+        except UnicodeDecodeError:
+            raise SpecError([Problem("", "it is not UTF-8 text")], "standard input") from None
+        return _object(_yaml(text, "standard input"), "standard input")
     file = Path(path)
     try:
         text = file.read_text("utf-8")
@@ -27,17 +33,21 @@ def read(path: str) -> dict[str, Any]:
         raise SpecError([Problem("", "it is not UTF-8 text")], path) from None
     except OSError as e:
         raise SpecError([Problem("", e.strerror or str(e))], path) from None
+    except ValueError as e:
+        raise SpecError([Problem("", f"cannot be the name of a file: {e}")]) from None
     match file.suffix.lower():
         case ".json":
             try:
                 return _object(json.loads(text), path)
             except json.JSONDecodeError as e:
                 raise SpecError([Problem(f"line {e.lineno}, column {e.colno}", e.msg)], path) from None
+            except (RecursionError, ValueError) as e:
+                raise SpecError([Problem("", f"not JSON: {e}")], path) from None
         case ".toml":
             try:
                 return _object(tomllib.loads(text), path)
-            except tomllib.TOMLDecodeError as e:
-                raise SpecError([Problem("", str(e))], path) from None
+            except (RecursionError, ValueError) as e:
+                raise SpecError([Problem("", f"not TOML: {e}")], path) from None
         case ".yaml" | ".yml" | "":
             return _object(_yaml(text, path), path)
         case suffix:
@@ -53,15 +63,23 @@ def merged(document: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
         if flags.get(name) is not None:
             out[name] = flags[name]
     if flags.get("vus") is not None:
-        load = dict(out.get("load") or {"executor": "shared-sessions"})
-        out["load"] = load | {"vus": flags["vus"]}
+        load = out.get("load") or {"executor": "shared-sessions"}
+        out["load"] = _part(load, dict, "load") | {"vus": flags["vus"]}
     if flags.get("platform"):
         out["platforms"] = list(flags["platform"])
     if flags.get("threshold"):
-        out["thresholds"] = [*out.get("thresholds", []), *flags["threshold"]]
+        out["thresholds"] = [*_part(out.get("thresholds", []), list, "thresholds"), *flags["threshold"]]
     if flags.get("dwell") is not None:
-        out["behaviour"] = dict(out.get("behaviour") or {}) | {"dwell": flags["dwell"]}
+        out["behaviour"] = _part(out.get("behaviour") or {}, dict, "behaviour") | {"dwell": flags["dwell"]}
     return out
+
+
+def _part(value: Any, kind: type[T], where: str) -> T:
+    """A part of the document to which a flag adds something."""
+    if not isinstance(value, kind):
+        what = "an object" if kind is dict else "a list"
+        raise SpecError([Problem(where, f"{value!r:.80} is not {what}")])
+    return value
 
 
 def _yaml(text: str, source: str) -> Any:

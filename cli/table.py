@@ -8,6 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from .harmless import harmless
+
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
     """A table with these columns; those in `right` are set flush right."""
@@ -19,4 +21,5 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 def row(table: Table, *cells: str | Text) -> None:
     """Words of users and servers are shown as they are: brackets in them are no markup."""
-    table.add_row(*(Text(c) if isinstance(c, str) else c for c in cells))
+    # Made harmless here already: the table measures its cells before the console sees them.
+    table.add_row(*(Text(harmless(c)) if isinstance(c, str) else c for c in cells))

@@ -27,7 +27,9 @@ async def up(settings: Settings, *, runner: bool) -> ExitCode:
             say(f"TrafficBuster serves {running.web}")
             say(f"  broker   {running.nats}")
             say(f"  data     {data_dir}")
-            say("  submit   tb jobs submit --url http://127.0.0.1:… --sessions 10 --vus 2 --watch")
+            # As it must be typed: client commands look at the usual address unless told otherwise.
+            server = "" if running.web == Settings().server else f" --server {running.web}"
+            say(f"  submit   tb{server} jobs submit --url http://127.0.0.1:… --sessions 10 --vus 2 --watch")
             say("Ctrl-C ends it: running sessions are finished first; a second Ctrl-C hands them back.")
             try:
                 await asyncio.Event().wait()

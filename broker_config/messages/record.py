@@ -64,7 +64,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of a journey, with a page that it led to loaded."""
 
     name: str
-    ms: float
+    ms: Measure
     ok: bool = True
     error: str = ""
 

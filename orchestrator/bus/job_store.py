@@ -20,7 +20,7 @@ from broker_config.errors import (
     SpecError,
     StreamFull,
 )
-from broker_config.job import Checkpoint, Job, checkpoint_key, job_key, packed
+from broker_config.job import Checkpoint, Job, checkpoint_key, job_key, read_checkpoint, write_checkpoint
 from broker_config.job_spec import JobSpec
 from broker_config.messages import JobControl
 from broker_config.proxy import Proxy
@@ -202,7 +202,7 @@ class JobStore:
         if entry is None:
             return None, 0
         try:
-            found = None if entry.deleted else codec.decode(entry.value, Checkpoint)
+            found = None if entry.deleted else read_checkpoint(entry.value)
         except MessageError:
             found = None
         return found, entry.revision
@@ -211,7 +211,7 @@ class JobStore:
         """Replace the checkpoint of that revision; the new revision. Raises `Conflict`: a conductor that was
         replaced must not overwrite what its successor wrote."""
         at = subject(checkpoint_key(checkpoint.job))
-        return (await self._jet.publish(at, codec.encode(packed(checkpoint)), expected_last=revision)).seq
+        return (await self._jet.publish(at, write_checkpoint(checkpoint), expected_last=revision)).seq
 
     async def page(self, *, cursor: str | None, limit: int, state: str | None) -> JobPage:
         """Newest first. `cursor` is the id that the page before ended with."""

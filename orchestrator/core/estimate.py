@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from broker_config.arrivals import Arrivals
@@ -34,6 +34,8 @@ PAGE, STEP, SCRIPT = 1.0, 0.3, 5.0
 SCROLLS = 5
 #: Minutes that are told, at most.
 MAX_MINUTES = 24 * 60
+#: Virtual users of a ramp that are looked at one by one.
+MAX_RAMPED = 100
 
 
 class Course(NamedTuple):
@@ -92,7 +94,13 @@ def course(spec: JobSpec, session: Span, slots: int | None, lanes: Sequence[tupl
     cycle = max(session.likely, step)
     length = math.inf if (limit := span(load)) is None else limit
     if isinstance(load, RampingVus):
-        runs = [run for user in range(at_once) for run in _active(load, user, cycle)]
+        # Neighbours do about the same: of many one stands for several.
+        alike = -(-at_once // MAX_RAMPED)
+        runs = [
+            run._replace(users=min(alike, at_once - first))
+            for first in range(0, at_once, alike)
+            for run in _active(load, min(first + alike // 2, at_once - 1), cycle)
+        ]
     else:
         rounds, rest = divmod(sessions, at_once)
         runs = [
@@ -110,7 +118,7 @@ def course(spec: JobSpec, session: Span, slots: int | None, lanes: Sequence[tupl
         whole = Span(least=takes(session.least), likely=takes(session.likely), most=takes(session.most or 0))
         duration = _sooner(whole, duration)
     last = max((run.end for run in runs), default=0.0)
-    begun = [sum(run.before(60.0 * m - delay) for run in runs) for m in range(_minutes(delay + last) + 1)]
+    begun = _begun(runs, delay, _minutes(delay + last))
     return Course(duration, _cut(begun, sessions), at_once, needed)
 
 
@@ -181,6 +189,20 @@ def _active(load: RampingVus, user: int, cycle: float) -> Iterator[Run]:
         at, now = at + stage.duration, stage.target
     if since is not None:
         yield Run(since, at, cycle)
+
+
+def _begun(runs: Sequence[Run], delay: float, minutes: int) -> list[int]:
+    """How many sessions have begun by each minute's beginning, and by the end of the last one."""
+    out = [0] * (minutes + 1)
+    for run in runs:
+        first = min(minutes, max(0, math.floor((run.first + delay) / 60)))
+        end = min(minutes, max(first, math.ceil((run.end + delay) / 60))) if run.end < math.inf else minutes
+        before = 0
+        for m in range(first, end + 1):
+            begun = run.before(60.0 * m - delay)
+            out[m] += begun - before
+            before = begun
+    return list(accumulate(out))
 
 
 def _minutes(seconds: float) -> int:

@@ -25,7 +25,7 @@ async def get_runner(request: Request, *, id: str) -> RunnerView:
     """One runner, as its last heartbeat showed it."""
     view = web(request).fleet.runner(id)
     if view is None:
-        raise RequestRefused(404, f"there is no runner {id[:100]!r}; /runners lists those that are known")
+        raise RequestRefused(404, f"there is no runner {id[:100]!r}; `tb runners list` shows all")
     return view
 
 

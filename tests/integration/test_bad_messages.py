@@ -60,6 +60,8 @@ async def test_bad_records_never_count_and_never_stop_the_fold(own_broker: Embed
             _record(job.id, measures={"load": 1.7e308}),
             _record(job.id, measures={"load": -1}),
             _record(job.id, ended_at=-1.7e308),
+            _record(job.id, steps=[{"name": "a", "ms": 1.7e308}]),
+            _record(job.id, steps=[{"name": "a", "ms": -1}]),
             _record(job.id, session=2**80),
             _record(job.id, error={"kind": "x" * 70_000}),
         ]

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from broker_config.api import API_PREFIX
 from broker_config.embedded_server import EmbeddedServer
 from cli import doctor
+from cli.checks import ports
 from cli.demo_shop import create_shop
 from orchestrator.web.server import WebServer
 from tests.support.ports import free_ports
@@ -98,18 +99,18 @@ async def test_without_playwright_the_doctor_still_runs() -> None:
 
 async def test_ports_are_free_ours_or_taken(broker: EmbeddedServer) -> None:
     (free,) = free_ports(1)
-    assert (await doctor.web_port(free)).found == "free"
-    assert (await doctor.nats_port(free)).found == "free"
+    assert (await ports.web_port(free)).found == "free"
+    assert (await ports.nats_port(free)).found == "free"
 
-    ours = await doctor.nats_port(urlsplit(broker.url).port or 0)
+    ours = await ports.nats_port(urlsplit(broker.url).port or 0)
     assert (ours.state, "with JetStream" in ours.found) == ("ok", True)
     async with orchestrator(503) as server:
-        assert (await doctor.web_port(server.port)).found == "an orchestrator (0.1) answers there"
+        assert (await ports.web_port(server.port)).found == "an orchestrator (0.1) answers there"
     async with WebServer(create_shop()) as other:
-        taken = await doctor.web_port(other.port)
+        taken = await ports.web_port(other.port)
         assert (taken.state, "--port" in taken.mend) == ("warn", True)
         assert "taken by" in taken.found
-        assert (await doctor.nats_port(other.port)).state == "warn"
+        assert (await ports.nats_port(other.port)).state == "warn"
 
 
 async def test_the_server_is_reached_or_not() -> None:

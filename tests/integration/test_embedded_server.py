@@ -20,9 +20,10 @@ import pytest
 from broker_config import embedded_server, guard
 from broker_config.connection import connected
 from broker_config.data_lock import DataLock
-from broker_config.embedded_server import EmbeddedServer, find_server
+from broker_config.embedded_server import EmbeddedServer
 from broker_config.errors import ServerNotStarted
 from broker_config.provisioning import provision
+from broker_config.server_binary import find_server
 from broker_config.server_config import Cluster
 from broker_config.streams import JOBS
 from tests.support.ports import free_ports

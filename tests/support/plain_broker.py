@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from broker_config.embedded_server import find_server
+from broker_config.server_binary import find_server
 from tests.support.waiting import eventually
 
 

@@ -11,8 +11,9 @@ from rich.console import Console, RenderableType
 
 from broker_config import codec
 from broker_config.api import JobRow, PlatformView, RunnerView
+from broker_config.errors import JobNotFound
 from broker_config.messages import Counts, JobProgress, Summary
-from cli import render
+from cli import failure, output, render, runner_tables, words
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -45,14 +46,14 @@ def progress(**changes: object) -> JobProgress:
     ("value", "text"), [(None, "–"), (0, "0 ms"), (84.6, "85 ms"), (1000, "1.00 s"), (2350, "2.35 s")]
 )
 def test_times(value: float | None, text: str) -> None:
-    assert render.milliseconds(value) == text
+    assert words.milliseconds(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (12_345, "12.3 KB"), (4e9, "4.0 GB")]
 )
 def test_sizes(value: float, text: str) -> None:
-    assert render.size(value) == text
+    assert words.size(value) == text
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_sizes(value: float, text: str) -> None:
     [(-5, "0s ago"), (59, "59s ago"), (60, "1m ago"), (7200, "2h ago"), (172_800, "2d ago")],
 )
 def test_ages(seconds: float, text: str) -> None:
-    assert render.ago(1000.0, 1000.0 + seconds) == text
+    assert words.ago(1000.0, 1000.0 + seconds) == text
 
 
 def test_a_running_job_says_how_far_how_fast_how_well_and_by_whom() -> None:
@@ -132,7 +133,20 @@ def test_lists() -> None:
     assert "1m ago" in text
     assert "waiting for" in text
     runner = RunnerView(id="r1", state="online", slots=4, busy=1, platforms=[], last_seen=99.0)
-    assert "1/4" in shown(render.runners([runner], 100.0))
-    assert "1 busy of 4" in shown(render.runner(runner, 100.0))
+    assert "1/4" in shown(runner_tables.runners([runner], 100.0))
+    assert "1 busy of 4" in shown(runner_tables.runner(runner, 100.0))
     platform = PlatformView(platform="linux-chromium", runners=2, slots=8, free=3)
-    assert "linux-chromium" in shown(render.platforms([platform]))
+    assert "linux-chromium" in shown(runner_tables.platforms([platform]))
+
+
+def test_nothing_that_a_site_or_runner_says_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202eabc"
+    p = progress(name=evil, reason=evil, errors={evil: 3}, state="finished", verdict="failed")
+    output.out().print(render.summary(p))
+    output.err().print(evil, markup=False)
+    output.err().print(render.live(p, evil))
+    with pytest.raises(SystemExit), failure.in_words():
+        raise JobNotFound(evil)
+    said = "".join(capsys.readouterr())
+    assert said.count("abc") == 7
+    assert not set(said) & set("\x1b\x07\x9b\r\u202e")

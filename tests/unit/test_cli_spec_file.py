@@ -88,3 +88,40 @@ def test_flags_win_over_the_file_and_leave_it_as_it_is() -> None:
     assert got["thresholds"] == ["error_rate < 1%", "load.p95 < 2s"]
     assert got["load"] == {"max_duration": "5m", "vus": 3}
     assert document == {"sessions": 1, "thresholds": ["error_rate < 1%"], "load": {"max_duration": "5m"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("job.json", "[" * 100_000),
+        ("job.json", '{"sessions": ' + "9" * 5_000 + "}"),
+        ("job.json", "\ufeff{}"),
+        ("job.toml", "a = " + "[" * 5_000),
+        ("job.toml", "sessions = " + "9" * 5_000),
+        ("job.yaml", "[" * 5_000),
+        ("job.yaml", "sessions: " + "9" * 5_000),
+        ("job.yaml", "? [a]\n: {b: c}"),
+    ],
+)
+def test_odd_documents_are_refused_in_words(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(SpecError):
+        read(str(tmp_path / name))
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_words() -> None:
+    with pytest.raises(SpecError, match="cannot be the name of a file"):
+        read("job\0.yaml")
+
+
+@pytest.mark.parametrize(
+    ("document", "flags", "where"),
+    [
+        ({"load": [1]}, {"vus": 2}, "load"),
+        ({"thresholds": 5}, {"threshold": ["error_rate < 1%"]}, "thresholds"),
+        ({"behaviour": "reader"}, {"dwell": "2s"}, "behaviour"),
+    ],
+)
+def test_flags_on_a_part_of_another_shape(document: dict, flags: dict, where: str) -> None:
+    with pytest.raises(SpecError, match=f"{where}: .* is not a"):
+        merged(document, flags)

@@ -10,7 +10,9 @@ import pytest
 
 from broker_config.errors import ServerNotStarted
 from cli import doctor
-from cli.doctor import Finding, Reading
+from cli.checks import browsers
+from cli.checks.clock import Reading, judge_clock
+from cli.checks.finding import Finding, guarded
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp()
 GB = 1 << 30
@@ -65,8 +67,8 @@ async def test_no_server_says_what_to_install(tmp_path: Path) -> None:
 
 def test_one_working_browser_is_enough() -> None:
     good, bad = Finding("browser chromium", "ok", "156"), Finding("browser firefox", "fail", "no", "mend it")
-    assert doctor.judge_browsers([good, bad]) == [good, bad._replace(state="warn")]
-    assert doctor.judge_browsers([bad]) == [bad]
+    assert browsers.judge_browsers([good, bad]) == [good, bad._replace(state="warn")]
+    assert browsers.judge_browsers([bad]) == [bad]
 
 
 def test_free_space_is_judged(tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_the_limit_of_files_is_judged() -> None:
 
 def test_the_clock_is_judged() -> None:
     def clock(passed: float, synchronised: bool | None = True, now: float = NOW) -> Finding:
-        return doctor.judge_clock(Reading(now, 10.0), Reading(now + passed, 10.25), synchronised)
+        return judge_clock(Reading(now, 10.0), Reading(now + passed, 10.25), synchronised)
 
     is_(clock(0.25), "ok", "2026-11-24 12:00:00 UTC", "synchronised")
     is_(clock(0.25, None), "ok", "does not tell")
@@ -113,8 +115,8 @@ async def test_a_check_that_breaks_or_hangs_is_a_finding() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    is_(await doctor._guarded("x", breaks, 5), "fail", "KeyError", "report")
-    is_(await doctor._guarded("x", hangs, 0.01), "fail", "no answer in 0.01 s")
+    is_(await guarded("x", breaks, 5), "fail", "KeyError", "report")
+    is_(await guarded("x", hangs, 0.01), "fail", "no answer in 0.01 s")
 
 
 @pytest.mark.parametrize("server", ["nonsense", "ftp://127.0.0.1", "http://[::1", "http://127.0.0.1:99999"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from broker_config.arrivals import Arrivals
 from broker_config.duration import Duration
 from broker_config.job_plan import Span
-from broker_config.job_spec import JobSpec, read_spec
+from broker_config.job_spec import MAX_SESSIONS, JobSpec, read_spec
 from broker_config.load import RampingVus, VuStage
 from orchestrator.core.estimate import PAGE, SCRIPT, SCROLLS, STEP, Run, _active, course, session_span
 from orchestrator.core.schedule import ramped
@@ -173,3 +174,19 @@ def test_minutes_end_after_a_day() -> None:
 def test_a_run() -> None:
     run = Run(first=5, end=30, step=10, users=2)
     assert [run.before(t) for t in (0, 5, 5.1, 15, 16, 26, 1000)] == [0, 0, 2, 2, 4, 6, 6]
+
+
+def test_a_ramp_of_many_users_is_estimated_at_once_and_about_right() -> None:
+    stages = [{"duration": "1h", "target": 0 if i % 2 else 10_000} for i in range(100)]
+    began = time.process_time()
+    goes = course(spec(load={"executor": "ramping-vus", "stages": stages}), TEN, None)
+    assert time.process_time() - began < 5
+    assert (goes.at_once, sum(goes.minutes)) == (10_000, MAX_SESSIONS)
+
+    def sessions(users: int) -> int:
+        load = {"executor": "ramping-vus", "start_vus": 0, "stages": [{"duration": "10m", "target": users}]}
+        return sum(course(spec(load=load), TEN, None).minutes)
+
+    # Half of them on average, a session each 10 s: of a hundred one by one, of many in groups.
+    assert sessions(100) == pytest.approx(100 / 2 * 60, rel=0.02)
+    assert sessions(1_234) == pytest.approx(1_234 / 2 * 60, rel=0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,9 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_config import codec
-from broker_config.job import MAX_TIME_BUCKETS, Cell, Checkpoint, TimeBucket, packed
+from broker_config.errors import MessageError
+from broker_config.job import (
+    MAX_CHECKPOINT_BYTES,
+    MAX_TIME_BUCKETS,
+    Cell,
+    Checkpoint,
+    TimeBucket,
+    packed,
+    read_checkpoint,
+    write_checkpoint,
+)
 from broker_config.job_spec import read_spec
 from broker_config.messages import STATUSES, ConductorRecord, ErrorInfo, Measures, SessionRecord, StepRecord
+from broker_config.sketch import HIGHEST, LOWEST, Sketch
 from orchestrator.core.fold import (
     MAX_ERROR_KINDS,
     MAX_SUPERSEDED_RECORDS,
@@ -405,3 +416,30 @@ def test_calm_metrics_begin_with_the_first_saturated_session() -> None:
         assert bool(fold.calm) == (s >= 3)
     assert (fold.calm["load"].count, fold.calm["load"].sum) == (3, 700.0)
     assert fold.total.metrics["load"].count == 4
+
+
+def test_a_checkpoint_fits_into_a_message_whatever_was_measured() -> None:
+    def wide(cells: Mapping[str, Cell]) -> dict[str, Cell]:
+        rng = random.Random(7)
+        return {
+            name: Cell(ok=n, metrics={m: Sketch(n, 1.0, 0.1, 9.9, buckets(rng)) for m in METRICS})
+            for n, name in enumerate(cells, 1)
+        }
+
+    def buckets(rng: random.Random) -> dict[int, int]:
+        return {i: rng.choice((1, 2, 3, 9, 20, 4_000)) for i in range(LOWEST, HIGHEST, rng.choice((1, 2, 3)))}
+
+    for targets in (30, 150):
+        before = Checkpoint(job="j1", done=bytes(125_000))
+        before.total = wide({"all": Cell()})["all"]
+        before.targets = wide({f"t{i}": Cell() for i in range(targets)})
+        data = write_checkpoint(before)
+        assert len(data) <= MAX_CHECKPOINT_BYTES
+        after = read_checkpoint(data)
+        assert after.total == before.total
+        assert [c.ok for c in after.targets.values()] == [c.ok for c in before.targets.values()]
+        assert all(c.metrics for c in after.targets.values()) is (targets == 30)
+    with pytest.raises(MessageError):
+        read_checkpoint(data[:-100])
+    with pytest.raises(MessageError):
+        read_checkpoint(b"\xff" * 100)

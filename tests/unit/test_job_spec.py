@@ -272,3 +272,19 @@ def test_the_schema_names_every_field_and_its_bounds() -> None:
     assert {"type": "integer", "minimum": 1, "maximum": 1_000_000} in properties["sessions"]["anyOf"]
     assert schema["$defs"]["JobSpec"]["required"] == []
     assert schema["$defs"]["JobSpec"]["anyOf"] == [{"required": ["targets"]}, {"required": ["targets_file"]}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"name": "\ud800"}, "name"),
+        ({"tags": {"\udfff": "x"}}, "tags"),
+        ({"\ud800": 1}, ""),
+        ({"load": {"max_duration": 10**400}}, "load.max_duration"),
+        ({"load": {"max_duration": 10**4999}}, "load.max_duration"),
+    ],
+)
+def test_what_no_number_and_no_text_can_hold_is_refused_in_words(fields: dict[str, Any], where: str) -> None:
+    (found,) = problems(doc(**fields))
+    assert found.where == where
+    assert found.what.isprintable()

@@ -158,3 +158,10 @@ def test_any_load_ends_in_a_spec_or_in_words(
     assert 1 <= spec.total_sessions <= MAX_SESSIONS
     assert spec.planned_sessions in (0, spec.total_sessions)
     assert sum(n or 0 for n in own) <= spec.total_sessions
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e-308])
+def test_a_time_unit_that_makes_the_rate_no_number_is_refused(unit: float) -> None:
+    load = RATE | {"rate": 1e6, "time_unit": unit, "duration": unit / 100}
+    with pytest.raises(SpecError, match=r"time_unit: .* is too short"):
+        read_spec(doc(load))

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from broker_config import codec
@@ -85,6 +86,12 @@ def test_a_report_of_a_job_that_nobody_has_begun() -> None:
     assert (report.counts.planned, report.total.planned, report.timeline) == (1_200, 1_200, [])
     assert "queued" in page(report)
     assert ElementTree.fromstring(junit(report, [])).get("failures") == "0"
+
+
+def test_the_page_of_a_job_none_of_whose_targets_has_loaded() -> None:
+    report = with_job(RICH).report
+    groups = [msgspec.structs.replace(g, metrics={}) for g in report.targets]
+    assert groups[0].name in page(msgspec.structs.replace(report, targets=groups))
 
 
 def test_what_may_be_secret_is_not_in_it() -> None:

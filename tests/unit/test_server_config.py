@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_config.embedded_server import find_server
+from broker_config.server_binary import find_server
 from broker_config.server_config import NodeConfig, quoted, render_cluster, render_node, templates
 from broker_config.streams import BUCKETS, STREAMS, Bucket, Stream
 
