@@ -157,6 +157,7 @@ class _Turns:
                     self._jobs.touched.add(job.id)
             elif job.state == "finished":
                 self._jobs.finished.add(job.id)
+                await self._herald.complete(job, message.seq)
             else:
                 new.append(await self._jobs.take_on(job, message.seq))
         return new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker_config import codec
+from broker_config.job import Job
 from broker_config.messages import JobProgress
 from broker_config.subjects import job_progress
 from orchestrator.core import verdict
@@ -15,6 +16,8 @@ from .conducted import Conducted
 PROGRESS_EVERY = 0.1
 IDLE_PROGRESS_EVERY = 1.0
 CHECKPOINT_EVERY = 1.0
+#: Jobs that ended longer ago than this are not looked at again, s.
+JUST = 600.0
 #: Headlines in one turn of the conductor, so that a thousand jobs do not cost a core.
 HEADLINES_PER_TURN = 20
 
@@ -57,6 +60,19 @@ class JobHerald:
         run.progress_at = now
         run.dirty = False
         await self._jobs.jet.nc.publish(job_progress(run.id), codec.encode(run.progress))
+
+    async def complete(self, job: Job, revision: int) -> None:
+        """Say the last word of a job that has just finished, where its conductor died before that."""
+        now = self._jobs.clock()
+        if now - (job.ended_at or 0.0) > JUST:
+            return
+        checkpoint, _ = await self._jobs.store.read_checkpoint(job.id)
+        if checkpoint is None or (checkpoint.progress and checkpoint.progress.state == "finished"):
+            return
+        run = await self._jobs.take_on(job, revision)
+        del self._jobs.runs[job.id]
+        await self.publish(run, now)
+        await self.save(run, now)
 
     async def save(self, run: JobRun, now: float) -> None:
         """Store the checkpoint of the job's fold."""

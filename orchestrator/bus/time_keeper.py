@@ -171,5 +171,5 @@ def _unheard(run: JobRun, now: float) -> list[int]:
     return [
         session
         for session, f in run.in_flight.items()
-        if f.given_at and not f.held_at and not f.written_off and now - f.given_at > HEARD_WITHIN
+        if f.given_at and not f.held_at and not f.written_off and now - f.given_at > UNCLAIMED_AFTER
     ]

@@ -159,6 +159,8 @@ class JobRun:
             if known and d.session not in self.in_flight:
                 flight = self._fly(d.session, lane_of(d.platform, d.pool), seq, d.attempt, now)
                 flight.start_at = d.start_at or 0.0
+                # A runner may have been given it, and a broker that died may not know that any more.
+                flight.given_at = now
                 if self.budget is not None and d.rate is not None:
                     self.budget.recover(d.session, d.rate)
             else:
