@@ -94,8 +94,8 @@ def _load(rng: random.Random, executor: str) -> dict[str, Any]:
         case "constant-arrival-rate":
             load |= {"rate": rng.randint(2, 15), "duration": sum(seconds)}
         case _:
-            load["start_rate"] = rng.randint(0, 4)
-            load["stages"] = [{"duration": s, "target": rng.randint(1, 15)} for s in seconds]
+            load["start_rate"] = rng.randint(1, 4)
+            load["stages"] = [{"duration": s, "target": rng.randint(2, 15)} for s in seconds]
     if "arrival" in executor:
         load |= {"max_vus": rng.randint(2, 20), "late_limit": rng.choice([0.1, 0.5, 2])}
     elif rng.random() < 0.4:
