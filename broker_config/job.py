@@ -154,6 +154,8 @@ class Checkpoint(msgspec.Struct):
     upstreams: dict[str, int] = {}
     #: Sessions that ended ok or failed, by the platform that was asked for and the one that they got.
     got: dict[str, dict[str, int]] = {}
+    #: The highest number of a session that was sent, by the platform that was asked for.
+    sent: dict[str, int] = {}
     #: The newest progress that was published, for those who attach late.
     progress: JobProgress | None = None
 

@@ -79,6 +79,7 @@ class JobHerald:
         self._jobs.must_lead()
         checkpoint = run.fold.checkpoint(run.progress_seq)
         checkpoint.progress = run.progress
+        checkpoint.sent = run.sent_to
         run.checkpoint_revision = await self._jobs.store.write_checkpoint(checkpoint, run.checkpoint_revision)
         run.unsaved = False
         run.saved_at = now

@@ -60,7 +60,13 @@ class TimeKeeper:
 
     async def leave(self, run: JobRun, waiting: list[ToSend]) -> None:
         """Write off what will not be sent: as cancelled what was planned, as unused mere numbers."""
-        unused = [i.session for i in waiting if run.schedule.open_ended and i.attempt == 1]
+        unused = [
+            i.session
+            for i in waiting
+            if run.schedule.open_ended
+            and i.attempt == 1
+            and (i.session in run.taken_back or not run.was_sent(i.session))
+        ]
         await self._write_off(run, unused, "unused")
         kept = set(unused)
         await self._write_off(run, [i.session for i in waiting if i.session not in kept], "cancelled")

@@ -54,6 +54,9 @@ class JobRun:
         self.thresholds: list[Threshold] = [parse_threshold(t) for t in job.spec.expressions]
         self.rate = Rate()
         self.in_flight: dict[int, InFlight] = {}
+        #: The highest session that was sent, by platform: whoever takes over must know it of those that wait
+        #: again, or they would pass for numbers that nobody needed.
+        self.sent_to: dict[str, int] = dict(checkpoint.sent) if checkpoint else {}
         #: Sessions in flight by lane: what counts against the lane's window.
         self.by_lane: dict[str, int] = {}
         self.schedule = Schedule(job.spec.load)
@@ -143,6 +146,10 @@ class JobRun:
     def is_ending(self) -> bool:
         """Whether sessions that still run are to end now."""
         return self.job.desired == "cancel" or self.cancel_since is not None
+
+    def was_sent(self, session: int) -> bool:
+        """Whether a runner may have had it."""
+        return session <= self.sent_to.get(self.plan.platform(session), 0)
 
     def lane_asked(self, session: int) -> str:
         return lane_of(self.plan.platform(session), self.job.spec.dispatch_pool)
@@ -291,6 +298,10 @@ class JobRun:
     def _fly(self, session: int, lane: str, seq: int, attempt: int, now: float) -> InFlight:
         flight = InFlight(lane=lane, seq=seq, attempt=attempt, since=now)
         self.in_flight[session] = flight
+        platform = self.plan.platform(session)
+        if session > self.sent_to.get(platform, 0):
+            self.sent_to[platform] = session
+            self.unsaved = True
         self.by_lane[lane] = self.by_lane.get(lane, 0) + 1
         return flight
 
