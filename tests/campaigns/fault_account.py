@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,12 @@ from tests.support.fault_runner import fails
 
 #: Between the decision to start and the note of it, s.
 _SLACK = 0.15
+#: A runner that was frozen for longer may have lost its leases; it ends their sessions within so many
+#: seconds of waking.
+_LEASE_MAY_LAPSE, _WAKING = 1.0, 1.0
+
+#: By runner, from and to on the machine's monotonic clock.
+Frozen = Mapping[str, list[tuple[float, float]]]
 
 
 class Start(NamedTuple):
@@ -61,16 +67,17 @@ def wrong(
     rows: list[dict[str, Any]],
     audit: dict[str, Any],
     starts: list[Start],
+    frozen: Frozen,
 ) -> list[str]:
     """All that is not as it must be; `job` is the finished job of its view, `ordered` the commands that
-    were carried out."""
+    were carried out, `frozen` when the runners were stopped."""
     spec = read_spec(document)
     found = [
         *_totals(spec, job["counts"], audit),
         *_ends(spec, set(ordered), job),
         *_records(spec, rows, starts),
         *_times(spec, starts),
-        *_ceilings(spec, starts),
+        *_ceilings(spec, starts, frozen),
     ]
     return [f"{job['id']} ({document['name']}): {words}" for words in found]
 
@@ -139,27 +146,29 @@ def _times(spec: JobSpec, starts: list[Start]) -> Iterator[str]:
             yield f"session {s.session}.{s.attempt} started {at - start_at:.3f} s after its time"
 
 
-def _ceilings(spec: JobSpec, starts: list[Start]) -> Iterator[str]:
+def _ceilings(spec: JobSpec, starts: list[Start], frozen: Frozen) -> Iterator[str]:
     """Never more sessions at once than there are virtual users, nor shares of the rate than the whole."""
-    most_rate, at_once, when = _peaks(starts)
+    most_rate, at_once, when = _peaks(starts, frozen)
     if spec.limits.rate is not None:
         if any(s.facts.get("rate") is None for s in starts):
             yield "a session was sent without its share of the rate"
         if most_rate > spec.limits.rate + 1e-6:
             yield f"{most_rate:g} requests a second given away, of {spec.limits.rate:g} (at {when:.2f})"
     if at_once > peak(spec.load):
-        yield f"{at_once} sessions at once, and there are {peak(spec.load)} virtual users (at {when:.2f})"
+        near = [s[:5] for s in starts if s.begin <= when and (s.end or when) >= when - 5]
+        most = f"{at_once} sessions at once, and there are {peak(spec.load)} virtual users"
+        yield f"{most} (at {when:.2f}): {near}"
 
 
-def _peaks(starts: list[Start]) -> tuple[float, int, float]:
+def _peaks(starts: list[Start], frozen: Frozen) -> tuple[float, int, float]:
     """The highest sum of shares, the most sessions at once, and when. A session that two runners have (one of
     them does not know yet that it was given up) is one."""
-    by_session: dict[int, list[Start]] = defaultdict(list)
+    by_session: dict[int, list[Stretch]] = defaultdict(list)
     for s in starts:
-        by_session[s.session].append(s)
+        by_session[s.session] += _awake(s, frozen.get(s.runner, []))
     changes: list[tuple[float, float, int]] = []
-    for attempts in by_session.values():
-        for begin, end, rate in _merged(sorted(attempts, key=lambda s: s.begin)):
+    for stretches in by_session.values():
+        for begin, end, rate in _merged(sorted(stretches)):
             changes += [(begin, rate, 1), (end, -rate, -1)]
     changes.sort(key=lambda c: (c[0], c[2]))
     rate, n, most_rate, most, when = 0.0, 0, 0.0, 0, 0.0
@@ -172,18 +181,43 @@ def _peaks(starts: list[Start]) -> tuple[float, int, float]:
     return most_rate, most, when
 
 
-def _merged(attempts: list[Start]) -> Iterator[tuple[float, float, float]]:
-    """Stretches of time in which the session ran, each with its share. An attempt whose end nobody wrote down
-    is left out: its share may have been given to another after the runner's death."""
-    open_until, begun, rate = 0.0, 0.0, 0.0
-    for s in attempts:
-        if s.end is None:
+class Stretch(NamedTuple):
+    """Of time in which a session ran, with its share of the rate."""
+
+    begin: float
+    end: float
+    rate: float
+
+
+def _awake(s: Start, frozen: list[tuple[float, float]]) -> Iterator[Stretch]:
+    """When the attempt could do anything. An attempt whose end nobody wrote down is left out: its share may
+    have been given to another after the runner's death. A frozen runner does nothing, its gate passes
+    nothing on, and its session may have ended elsewhere before it wakes."""
+    if s.end is None:
+        return
+    rate = s.facts.get("rate") or 0.0
+    begin = s.begin
+    for stopped, woken in sorted(frozen):
+        if woken <= begin or stopped >= s.end:
             continue
+        if stopped > begin:
+            yield Stretch(begin, stopped, rate)
+        begin = woken
+        if woken - stopped > _LEASE_MAY_LAPSE and s.end <= woken + _WAKING:
+            return
+    if begin < s.end:
+        yield Stretch(begin, s.end, rate)
+
+
+def _merged(stretches: list[Stretch]) -> Iterator[Stretch]:
+    """Those that overlap as one, with the highest share."""
+    open_until, begun, rate = 0.0, 0.0, 0.0
+    for s in stretches:
         if s.begin > open_until:
             if open_until:
-                yield begun, open_until, rate
+                yield Stretch(begun, open_until, rate)
             begun, rate = s.begin, 0.0
         open_until = max(open_until, s.end)
-        rate = max(rate, s.facts.get("rate") or 0.0)
+        rate = max(rate, s.rate)
     if open_until:
-        yield begun, open_until, rate
+        yield Stretch(begun, open_until, rate)

@@ -75,21 +75,23 @@ class Fleet:
             )
             for i, url in enumerate(self.urls, 1)
         ]
+        #: Of the runners, by which they call themselves and their journals.
+        self.names = [f"r{i}" for i in range(1, len(RUNNERS) + 1)]
         self.runners = self._runners(nats)
 
     def _runners(self, nats: str) -> list[Process]:
         return [
             Process(
-                f"runner{i}",
+                f"runner{name[1:]}",
                 "tests.support.fault_runner",
                 [
-                    *("--nats", nats, "--name", f"r{i}", "--data-dir", str(self.directory / f"r{i}")),
-                    *("--journal", str(self.directory / f"r{i}.journal")),
+                    *("--nats", nats, "--name", name, "--data-dir", str(self.directory / name)),
+                    *("--journal", str(self.directory / f"{name}.journal")),
                     *own,
                 ],
                 self.directory,
             )
-            for i, own in enumerate(RUNNERS, 1)
+            for name, own in zip(self.names, RUNNERS, strict=True)
         ]
 
     async def ask(self, method: str, path: str, within: float = 60.0, **options: Any) -> httpx.Response:
@@ -285,12 +287,13 @@ class Campaign:
         totals: Counter[str] = Counter()
         wrong: list[str] = []
         executors: Counter[str] = Counter()
+        frozen = {name: p.frozen for name, p in zip(self.fleet.names, self.fleet.runners, strict=True)}
         for job, (document, ordered) in self.jobs.items():
             view = (await self.fleet.finished(job))["job"]
             rows = await self.fleet.sessions(job)
             audit = (await self.fleet.ask("GET", f"/jobs/{job}/audit")).json()
             starts = fault_account.read_journals(self.fleet.directory)[job]
-            wrong += fault_account.wrong(document, ordered, view, rows, audit, starts)
+            wrong += fault_account.wrong(document, ordered, view, rows, audit, starts, frozen)
             totals.update({k: view["counts"][k] for k in COUNTED})
             executors[document["load"]["executor"]] += 1
         return {"jobs": len(self.jobs), "executors": dict(executors), **totals, "wrong": wrong}

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Process:
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
         self.starts = 0
+        #: Stretches in which it was stopped, on the machine's monotonic clock.
+        self.frozen: list[tuple[float, float]] = []
         #: Given to the next start only: where that process shall kill itself.
         self.fail_at = ""
 
@@ -70,9 +73,11 @@ class Process:
         if self._stopped:
             return
         self._stopped = True
+        began = time.monotonic()
         self.signal(signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
             self._stopped = False
             self.signal(signal.SIGCONT)
+            self.frozen.append((began, time.monotonic()))
