@@ -15,6 +15,7 @@ from . import codec
 from .errors import MessageError
 from .job_spec import JobSpec
 from .messages.progress import Counts, JobProgress, JobState, Verdict
+from .people import DEFAULT_PROJECT
 from .sketch import Sketch
 
 #: What users want of the job; the conductor brings `state` there.
@@ -48,6 +49,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts = Counts()
     #: Last sequence of the stream PROGRESS when the job was stored: its records come after it.
     after_seq: int = 0
+    project: str = DEFAULT_PROJECT
+    #: Name of the user, or of the token's owner, who submitted it.
+    submitted_by: str = ""
 
 
 def job_key(job: str) -> str:
