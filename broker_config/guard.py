@@ -49,8 +49,20 @@ def tie(parent: int, argv: list[str]) -> None:
 
 def watch(argv: list[str]) -> int:
     """Run `argv`, end it when stdin closes or this process is told to end; returns its exit code."""
+    child: subprocess.Popen[bytes] | None = None
+    told = False
+
+    def tell(*_: object) -> None:
+        nonlocal told
+        told = True
+        if child is not None:
+            child.terminate()
+
+    # Before the command starts: it would be left alone by a guard that is ended between the two.
+    signal.signal(signal.SIGTERM, tell)
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    if told:
+        child.terminate()
 
     def end_with_stdin() -> None:
         with contextlib.suppress(OSError):

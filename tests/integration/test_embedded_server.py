@@ -358,6 +358,33 @@ async def test_the_watching_guard_ends_with_its_command(end: Callable[[Any], Non
     assert gone(process.child)
 
 
+async def test_the_watching_guard_that_is_told_to_end_while_it_starts_ends_its_command() -> None:
+    program = """
+import os, signal, subprocess, sys
+from broker_config import guard
+
+class Told(subprocess.Popen):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+subprocess.Popen = Told
+sys.exit(guard.watch(["/bin/sleep", "60"]))
+"""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    pid = int(await process.stdout.readline())
+    try:
+        # Its end closes the pipe only together with the command's.
+        assert await asyncio.wait_for(process.wait(), 5) == 256 - signal.SIGTERM
+        assert gone(pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 async def test_the_tying_guard_does_not_start_for_a_parent_that_is_gone() -> None:
     process = await _guard("tie", "1", "/bin/echo", "started")
     out, err = await process.communicate()
