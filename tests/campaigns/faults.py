@@ -94,7 +94,7 @@ class Fleet:
             for name, own in zip(self.names, RUNNERS, strict=True)
         ]
 
-    async def ask(self, method: str, path: str, within: float = 60.0, **options: Any) -> httpx.Response:
+    async def ask(self, method: str, path: str, within: float = 180.0, **options: Any) -> httpx.Response:
         """Ask whichever orchestrator answers."""
         end = time.monotonic() + within
         last: object = None
