@@ -45,6 +45,11 @@ def is_link_local(address: IPAddress) -> bool:
     return (_carried(address) or address).is_link_local or (_carried(address) or address) in _METADATA
 
 
+def leads_to(address: IPAddress) -> IPAddress:
+    """The IPv4 address that an IPv6 one carries (mapped, 6to4, NAT64), or the address itself."""
+    return _carried(address) or address
+
+
 def _carried(address: IPAddress) -> ipaddress.IPv4Address | None:
     """The IPv4 address inside an IPv6 one."""
     if not isinstance(address, ipaddress.IPv6Address):

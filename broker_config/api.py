@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from .job import Cell, Job, StepCell, Timeline
+from .job import Cell, ErrorExample, Job, StepCell, Timeline
 from .messages import (
+    AuditEntry,
     Counts,
     ErrorInfo,
     JobLog,
@@ -23,6 +24,7 @@ from .messages import (
     SessionStatus,
     Verdict,
 )
+from .people import DEFAULT_PROJECT
 from .proxy_pool import ProxyTest
 from .report import ReportThreshold
 from .sketch import Sketch
@@ -53,6 +55,9 @@ class JobDetail(msgspec.Struct, frozen=True, kw_only=True):
     #: Sessions that ran, by the platform that was asked for and the one that they got.
     got: dict[str, dict[str, int]] = {}
     thresholds: list[ReportThreshold] = []
+    #: The first sessions of each kind of error, and how many sessions went through each proxy.
+    examples: dict[str, list[ErrorExample]] = {}
+    upstreams: dict[str, int] = {}
 
 
 #: `GET /jobs/<id>/report?format=…`; `json` is a `broker_config.report.Report`.
@@ -73,6 +78,8 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     reason: str = ""
     waiting_for: list[str] = []
+    project: str = DEFAULT_PROJECT
+    submitted_by: str = ""
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +160,13 @@ class ArtifactPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[ArtifactView]
     next: str | None = None
+
+
+class SocketTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /socket-tickets`. `protocols` are what a browser hands to `new WebSocket(url, protocols)`."""
+
+    ticket: str
+    protocols: list[str]
 
 
 class RunnerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,6 +288,41 @@ class ProxyTestReport(msgspec.Struct, frozen=True, kw_only=True):
     next: int | None = None
 
 
+class AuditEntryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /audit`: newest first. `next` continues with older ones, or is None at the first entry; a page may
+    have fewer items than were asked for, and still a next one."""
+
+    items: list[AuditEntry]
+    next: str | None = None
+
+
+class AuditTail(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /audit/tail`: oldest first. `last` is the number to go on after; it grows over what the filter
+    leaves out too."""
+
+    items: list[AuditEntry]
+    last: int
+
+
+class ChainBreak(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where the chain of the audit log does not hold: at which entry, and what is wrong there."""
+
+    number: int
+    what: str
+
+
+class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /audit/verify`. `head` is the hash of the newest entry, to be noted elsewhere; `after_noted` is
+    how many entries came after the head that the check was given, None where it was given none."""
+
+    holds: bool
+    entries: int
+    head: str
+    #: The first hundred.
+    breaks: list[ChainBreak]
+    after_noted: int | None = None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /health` (alive) and `GET /ready` (can take jobs; 503 with the same body if not)."""
 
@@ -292,6 +341,32 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     type: str = "about:blank"
     errors: list[dict[str, str]] = []
+
+
+# --- secrets -----------------------------------------------------------------------------------------------
+
+
+class SecretValue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most 64 KiB of UTF-8, at least 4 characters."""
+
+    value: Annotated[str, msgspec.Meta(min_length=4, max_length=65536)]
+
+    def __repr__(self) -> str:
+        return "SecretValue(…)"
+
+
+class SecretView(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored secret. Nothing gives its value back."""
+
+    name: str
+    #: Seconds since 1970.
+    set_at: float
+    #: Name of the user who has set it; empty where nobody had to say who it is.
+    set_by: str = ""
+
+
+class SecretList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[SecretView]
 
 
 # --- /ws ---------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import random
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +18,41 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 
+from .broker_login import BrokerLogin
 from .errors import BrokerRefused, BrokerUnavailable, SettingsError
 
 logger = logging.getLogger(__name__)
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _PASSWORD = re.compile(r"^(\w+://)?.*@")
 _REFUSALS = ("authorization", "authentication", "maximum connections", "user authentication")
+
+
+class _Client(Client):
+    """Tells that it is closed also where the broker has cut it amid a write: nats-py's own fails there,
+    before it has told anybody. And talks TLS where it was told to: nats-py's own talks in the clear to
+    whoever says that TLS is not needed."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        uri = self._current_server.uri if self._current_server is not None else urlsplit("")
+        # A leaf node on the same machine may talk in the clear, whatever certificates are known.
+        told = "tls" in self.options and uri.scheme == "nats" and uri.hostname not in _LOOPBACK
+        if initial_connection and (told or uri.scheme == "tls") and not info.get("tls_required"):
+            # Before anything is said that somebody in between could use.
+            raise nats.errors.Error("it does not talk TLS, which this connection has to be")
+        await super()._process_info(info, initial_connection)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        try:
+            await super()._close(status, do_cbs)
+        except OSError as e:
+            logger.debug("closing a broken connection: %s", e)
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
+            for callback in (self._disconnected_cb, self._closed_cb):
+                if do_cbs and callback is not None:
+                    await callback()
 
 
 def mask(url: str) -> str:
@@ -64,6 +94,8 @@ async def connect(
     on_error: Callable[[Exception], None] | None = None,
     inbox_prefix: str | None = None,
     credentials: Path | None = None,
+    login: BrokerLogin | None = None,
+    tls: ssl.SSLContext | None = None,
     reconnect_wait: float | None = None,
 ) -> Client:
     """A connected client that reconnects for ever; leave it with `leave`.
@@ -71,6 +103,10 @@ async def connect(
     `url` may hold several addresses with commas between. Within `timeout` seconds the first connect is tried
     again and again, so the broker may still be starting. `reconnect_wait` (seconds between attempts later on)
     is drawn from 0.25 to 1 by default: a fleet does not come back in one instant.
+
+    `credentials` is a credentials file; `login` is the same in memory, and asked anew at each connect. `tls`
+    says which certificates of the broker are believed, where it talks TLS: those of the system, without it.
+    At an address of `tls://`, or of another machine where `tls` is given, it has to.
 
     `on_closed` is called when the client is closed for good, also by the broker (a revoked credential): such
     a client never comes back, and what holds it must end. Callbacks must not block. Requests that are in
@@ -86,6 +122,11 @@ async def connect(
         options["inbox_prefix"] = inbox_prefix
     if credentials is not None:
         options["user_credentials"] = str(_readable(credentials))
+    if login is not None:
+        options["user_jwt_cb"] = lambda: login.token().encode()
+        options["signature_cb"] = lambda nonce: base64.b64encode(login.sign(nonce.encode()))
+    if tls is not None:
+        options["tls"] = tls
 
     connecting = True
     last: Exception | None = None
@@ -96,14 +137,14 @@ async def connect(
             (on_error or _log_error(name))(e)
             return
         last = e
-        if _is_refusal(e):
+        if is_refusal(e):
             # Leaves nats-py's connect loop, which would try the same credentials for ever.
             raise BrokerRefused(
                 f"the broker at {shown} refused the connection: {_words(e)}; check user, password or "
                 "credentials file"
             )
 
-    nc = Client()
+    nc = _Client()
 
     def disconnected() -> None:
         _fail_requests(nc)
@@ -131,9 +172,11 @@ async def connect(
     except TimeoutError:
         await _close(nc)
         why = f": {_words(last)}" if last else ""
+        hint = "check the address and that nats-server runs there"
+        if isinstance(last, ssl.SSLCertVerificationError):
+            hint = "is it the right one? --nats-ca names what is believed; runners are told when they join"
         raise BrokerUnavailable(
-            f"no NATS broker answers at {shown} within {timeout:g} s{why}; check the address and that "
-            "nats-server runs there"
+            f"no NATS broker answers at {shown} within {timeout:g} s{why}; {hint}"
         ) from None
     except ModuleNotFoundError as e:
         raise SettingsError(
@@ -171,6 +214,8 @@ async def connected(
     on_error: Callable[[Exception], None] | None = None,
     inbox_prefix: str | None = None,
     credentials: Path | None = None,
+    login: BrokerLogin | None = None,
+    tls: ssl.SSLContext | None = None,
     reconnect_wait: float | None = None,
 ) -> AsyncIterator[Client]:
     """`connect`, and `leave` at the end; `on_closed` is called then too."""
@@ -184,6 +229,8 @@ async def connected(
         on_error=on_error,
         inbox_prefix=inbox_prefix,
         credentials=credentials,
+        login=login,
+        tls=tls,
         reconnect_wait=reconnect_wait,
     )
     try:
@@ -222,7 +269,8 @@ def _log_error(name: str) -> Callable[[Exception], None]:
     return log
 
 
-def _is_refusal(e: Exception) -> bool:
+def is_refusal(e: Exception) -> bool:
+    """Whether the broker has said no to who connects, and not to one thing that was tried."""
     text = str(e).lower()
     return isinstance(e, nats.errors.AuthorizationError) or any(word in text for word in _REFUSALS)
 

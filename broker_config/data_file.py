@@ -8,6 +8,7 @@ from typing import Any
 
 from .data import MAX_ROWS, Cell, Row
 from .errors import Problem, SpecError
+from .side_file import side_file
 from .table import csv_lines, xlsx_lines
 
 _MAX_BYTES = 8 << 20
@@ -24,7 +25,8 @@ def with_rows(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     rest = {k: v for k, v in data.items() if k != "file"}
     if rest.get("rows"):
         raise SpecError([Problem("data", "has both file and rows; give one")])
-    return document | {"data": rest | {"rows": read_rows(folder / data["file"])}}
+    path = side_file(data["file"], folder, "data.file")
+    return document | {"data": rest | {"rows": read_rows(path)}}
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,7 @@ import msgspec
 
 from . import codec
 from .errors import Problem, SpecError
+from .expectation import in_words, unquoted
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -66,7 +67,7 @@ def _problem(text: str, raw: Any, hint: Any, where: str = "") -> Problem:
     before, inside_dict, _ = path.partition("[...]")
     value, hints = _follow(raw, hint, before)
     if m and m["key"]:
-        return Problem(_join(where, path), f"the name of a field in it is not allowed: {_lower(what)}")
+        return Problem(_join(where, path), f"the name of a field in it is not allowed: {in_words(what)}")
     if inside_dict and isinstance(value, dict):
         # msgspec does not say under which key.
         for key, item in value.items():
@@ -79,11 +80,14 @@ def _problem(text: str, raw: Any, hint: Any, where: str = "") -> Problem:
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if missing:
         return Problem(_join(at, missing[1]), f"is missing{_allowed(raw, hint, _join(path, missing[1]))}")
-    shown = "the value" if _UNSAID.search(at) and isinstance(value, str | list | dict) else _show(value)
+    is_secret = _UNSAID.search(at) and isinstance(value, str | list | dict)
+    shown = "the value" if is_secret else _show(value)
     if what.startswith(("Invalid value", "Invalid enum value")):
         return Problem(at, f"{shown} is not allowed{_allowed(raw, hint, path)}")
-    # Our own types name the value themselves.
-    return Problem(at, what if what.startswith(f"{shown} ") else f"{shown} is not allowed: {_lower(what)}")
+    if what.startswith(named := f"{_repr(value)} "):  # our own types name the value themselves
+        return Problem(at, f"{shown} {what.removeprefix(named)}")
+    hint = "" if is_secret else unquoted(value, what)
+    return Problem(at, f"{shown} is not allowed: {in_words(what)}{hint}")
 
 
 def _allowed(raw: Any, hint: Any, path: str) -> str:
@@ -140,18 +144,21 @@ def _join(where: str, path: str) -> str:
     return f"{where}{path}" if path.startswith("[") else f"{where}.{path}".strip(".")
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _show(value: Any) -> str:
+    """As documents have it."""
+    if value is None or isinstance(value, bool):
+        return "nothing" if value is None else str(value).lower()
+    text = _repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _repr(value: Any) -> str:
     try:
-        text = repr(value)
+        return repr(value)
     except RecursionError:
         return "something nested too deeply"
     except ValueError:
         return "a number of too many digits"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _unknown_fields(raw: Any, hint: Any, where: str) -> Iterator[Problem]:
@@ -165,7 +172,8 @@ def _unknown_fields(raw: Any, hint: Any, where: str) -> Iterator[Problem]:
     elif isinstance(raw, dict):
         structs = [option for option in options if _is_struct(option) and _tag_fits(option, raw)]
         if len(structs) == 1:
-            yield from _unknown_in_struct(raw, structs[0], where)
+            others = [option for option in options if _is_struct(option) and option is not structs[0]]
+            yield from _unknown_in_struct(raw, structs[0], where, others)
         elif not structs:
             for option in options:
                 if get_origin(option) is dict:
@@ -173,13 +181,19 @@ def _unknown_fields(raw: Any, hint: Any, where: str) -> Iterator[Problem]:
                         yield from _unknown_fields(item, get_args(option)[1], _join(where, str(key)))
 
 
-def _unknown_in_struct(raw: dict[Any, Any], struct: type[msgspec.Struct], where: str) -> Iterator[Problem]:
+def _unknown_in_struct(
+    raw: dict[Any, Any], struct: type[msgspec.Struct], where: str, others: Sequence[type[msgspec.Struct]]
+) -> Iterator[Problem]:
+    """`others` are those that could stand there in its place, by another tag."""
     fields = _fields(struct)
-    tag_field = struct.__struct_config__.tag_field
+    tag_field, tag = struct.__struct_config__.tag_field, struct.__struct_config__.tag
     for key, item in raw.items():
         at = _join(where, str(key))
         if key in fields:
             yield from _unknown_fields(item, fields[key], at)
+        elif homes := [str(o.__struct_config__.tag) for o in others if tag_field and key in _fields(o)]:
+            home = " and ".join([", ".join(homes[:-1]), homes[-1]] if homes[1:] else homes)
+            yield Problem(at, f"belongs to {home}, not to {tag}; change {tag_field}, or leave this out")
         elif key != tag_field:
             near = difflib.get_close_matches(str(key), fields, 1)
             allowed = ", ".join([*([tag_field] if tag_field else []), *fields])

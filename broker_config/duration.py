@@ -44,9 +44,12 @@ class Duration(float):
         return cls(seconds)
 
     def __str__(self) -> str:
+        """As short as it can be read again: `90d`, `2h`, `1h30m`, `90s`."""
         if self < 1:
             return f"{self * 1000:g}ms"
-        if self < 120:
+        if self % 86_400 == 0:
+            return f"{self / 86_400:.0f}d"
+        if self < 60 or 60 < self < 120:
             return f"{float(self):g}s"
         minutes, seconds = divmod(float(self), 60)
         hours, minutes = divmod(int(minutes), 60)

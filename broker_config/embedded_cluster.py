@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -13,7 +14,8 @@ from typing import NoReturn, Self
 
 from .embedded_server import EmbeddedServer
 from .errors import ServerNotStarted
-from .server_config import CLUSTER_NAME, Cluster
+from .operator_mode import BrokerAccounts
+from .server_config import CLUSTER_NAME, Cluster, Tls
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +29,9 @@ class EmbeddedCluster:
     """An async context manager: inside it the cluster runs and has a leader.
 
     Node n keeps its files in `<data_dir>/node-<n>` and listens on `port`, `port + 1` and `port + 2`, or on
-    free ports. Each node lives as an `EmbeddedServer` does; `max_deaths` is of each. It bears the loss of one
-    node at a time. On one machine it protects from no loss of that machine: it is there to try things.
+    free ports. `host`, `accounts` and `tls` are of each node, as an `EmbeddedServer` has them. Each node
+    lives as an `EmbeddedServer` does; `max_deaths` is of each. It bears the loss of one node at a time. On
+    one machine it protects from no loss of that machine: it is there to try things.
 
     Entering raises `ServerNotStarted`.
     """
@@ -40,12 +43,17 @@ class EmbeddedCluster:
         port: int = 0,
         sync_always: bool = True,
         on_event: Callable[[str], None] = logger.warning,
+        host: str = "127.0.0.1",
+        accounts: BrokerAccounts | None = None,
+        tls: Tls | None = None,
         binary: Path | None = None,
         start_timeout: float = 30.0,
         max_deaths: int = 5,
     ) -> None:
         taken = _free_ports(NODES if port else 2 * NODES)
         routes = tuple(f"127.0.0.1:{p}" for p in taken[:NODES])
+        # A credential that nobody needs who comes as a node is worth nothing.
+        password = secrets.token_urlsafe(24) if accounts is not None else None
         ports = [port + i for i in range(NODES)] if port else taken[NODES:]
         self.nodes = [
             EmbeddedServer(
@@ -54,7 +62,10 @@ class EmbeddedCluster:
                 sync_always=sync_always,
                 on_event=_named(f"node {n}", on_event),
                 name=f"{CLUSTER_NAME}-{n}",
-                cluster=Cluster(routes=routes, port=taken[n - 1]),
+                cluster=Cluster(routes=routes, port=taken[n - 1], password=password),
+                host=host,
+                accounts=accounts,
+                tls=tls,
                 binary=binary,
                 start_timeout=start_timeout,
                 max_deaths=max_deaths,
@@ -67,6 +78,10 @@ class EmbeddedCluster:
     def url(self) -> str:
         """Where clients connect: all nodes, with commas between."""
         return ",".join(node.url for node in self.nodes)
+
+    def url_at(self, host: str) -> str:
+        """Where clients connect that know this machine as `host`."""
+        return ",".join(node.url_at(host) for node in self.nodes)
 
     async def __aenter__(self) -> Self:
         # At the same time: a node is healthy only once it knows the cluster's leader.

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from . import guard, monitor
 from .data_lock import DataLock
 from .errors import ServerNotStarted
+from .operator_mode import BrokerAccounts
 from .server_binary import find_server
-from .server_config import Cluster, NodeConfig, render_node
+from .server_config import Cluster, NodeConfig, Tls, render_node
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ _ROOM_TO_WRITE = 16 << 20
 class EmbeddedServer:
     """An async context manager: inside it the server runs and answers.
 
-    The server listens on loopback, on `port` or a free one, and keeps its port when it is restarted. It
+    The server listens on loopback or `host`, on `port` or a free one, and keeps its port when it is
+    restarted. With `accounts` it lets nobody in without a credential, with `tls` it talks nothing else. It
     survives Ctrl-C in the terminal but not this process, however that ends (strictly: on Linux, not the
     thread that entered the context). When it dies alone, it is started again, with growing pauses; after
     `max_deaths` in a row that is given up, and `watch` raises.
@@ -55,6 +57,9 @@ class EmbeddedServer:
         on_event: Callable[[str], None] = logger.warning,
         name: str = "trafficbuster",
         cluster: Cluster | None = None,
+        host: str = "127.0.0.1",
+        accounts: BrokerAccounts | None = None,
+        tls: Tls | None = None,
         binary: Path | None = None,
         start_timeout: float = 30.0,
         stop_timeout: float = 5.0,
@@ -69,6 +74,9 @@ class EmbeddedServer:
         self._sync_always = sync_always
         self._name = name
         self._cluster = cluster
+        self._host = host
+        self._accounts = accounts
+        self._tls = tls
         self._binary = binary
         self._on_event = on_event
         self._start_timeout = start_timeout
@@ -82,8 +90,13 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
-        return f"nats://127.0.0.1:{self._port}"
+        """Where clients on this machine connect."""
+        return self.url_at("127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host)
+
+    def url_at(self, host: str) -> str:
+        """Where clients connect that know this machine as `host`."""
+        scheme = "nats" if self._tls is None else "tls"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     @property
     def monitor_url(self) -> str:
@@ -103,7 +116,9 @@ class EmbeddedServer:
     async def __aenter__(self) -> Self:
         self._binary = self._binary or find_server()
         try:
-            self._run_dir.mkdir(parents=True, exist_ok=True)
+            # Whoever could put files here would be the broker, whatever the umask says.
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.log_file.parent.mkdir(parents=True, exist_ok=True)
             await self._lock.acquire()
         except OSError as e:
@@ -183,7 +198,7 @@ class EmbeddedServer:
         for left_over in (*self._run_dir.glob("*.ports"), self._pid_file):
             left_over.unlink(missing_ok=True)
         config = self.data_dir / "nats.conf"
-        config.write_text(render_node(self._config()), encoding="utf-8")
+        _write_private(config, render_node(self._config()))
         command = guard.command([str(self._binary), "-c", str(config)])
         with self._open_log() as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -208,10 +223,14 @@ class EmbeddedServer:
         return NodeConfig(
             name=self._name,
             data_dir=str(self.data_dir),
+            host=self._host,
             port=self._port,
             monitor_port=self._monitor_port,
             sync_always=self._sync_always,
             cluster=self._cluster,
+            accounts=self._accounts,
+            tls=self._tls,
+            log_file=str(self.log_file) if self._accounts is not None else None,
             ports_dir=str(self._run_dir),
             pid_file=str(self._pid_file),
         )
@@ -276,6 +295,13 @@ class EmbeddedServer:
         except OSError:
             lines = []
         return "\n".join(f"  {line}" for line in lines[-count:])
+
+
+def _write_private(path: Path, text: str) -> None:
+    """It may hold the password of a cluster's nodes."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
 
 
 def _apart(lock_fd: int) -> dict[str, Any]:

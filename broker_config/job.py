@@ -21,7 +21,7 @@ from .sketch import Sketch
 #: What users want of the job; the conductor brings `state` there.
 Desired = Literal["run", "pause", "cancel"]
 #: What ended a job before its sessions had run; empty where nothing did.
-EndedBy = Literal["", "user", "max_duration", "threshold"]
+EndedBy = Literal["", "user", "max_duration", "threshold", "kill", "targets"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +52,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     project: str = DEFAULT_PROJECT
     #: Name of the user, or of the token's owner, who submitted it.
     submitted_by: str = ""
+    #: Who took it on had read the bucket `kills` up to this revision.
+    kills: int = 0
 
 
 def job_key(job: str) -> str:

@@ -7,7 +7,7 @@ import zoneinfo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from . import codec, variables
+from . import codec, secret_ref, variables
 from .data import Data
 from .device import MAX_DEVICES, Device, unknown_device
 from .errors import Problem
@@ -101,6 +101,8 @@ def _variable_problems(step: Step, where: str, data: Data | None, columns: Count
     known = [*BUILT_IN, *(f"{data.name}.{c}" for c in columns)] if data else list(BUILT_IN)
     for place, text in variables.texts(codec.to_builtins(step), where):
         for name in variables.names(text):
+            if secret_ref.secret_name(name) is not None:
+                continue
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean ${{{near[0]}}}?" if near else f"there are {', '.join(known[:20])}"

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .subjects import token
+
 #: Each may what those before it may. `viewer` looks, `operator` runs jobs, `admin` decides who may what.
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
@@ -74,6 +76,10 @@ class ApiToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: About a minute exact.
     last_used_at: float | None = None
     generation: int = 0
+    #: The one that an orchestrator has put beside its data.
+    is_local: bool = False
+    #: Id of the token with which it was made: it ends with that one.
+    parent: str = ""
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,3 +93,29 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str = ""
     user_agent: str = ""
     generation: int = 0
+    #: That of a command line rather than of a browser: it comes as a bearer's, not in a cookie, and does not
+    #: end by being idle.
+    bearer: bool = False
+    #: About a minute exact.
+    last_used_at: float = 0.0
+
+
+#: Owner of the credentials that orchestrators put beside their data; no user can have this name.
+LOCAL_OWNER = "local"
+RESERVED_NAMES = frozenset({LOCAL_OWNER, "anonymous"})
+
+
+def user_key(name: str) -> str:
+    return f"user.{token(name, 'user name')}"
+
+
+def project_key(name: str) -> str:
+    return f"project.{token(name, 'project name')}"
+
+
+def token_key(id: str) -> str:
+    return f"token.{token(id, 'token id')}"
+
+
+def login_key(id: str) -> str:
+    return f"login.{token(id, 'login id')}"

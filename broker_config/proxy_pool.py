@@ -1,7 +1,8 @@
 """Pools of proxies as the bucket `proxies` keeps them, the only place where credentials of proxies stand.
 
 A pool that users keep stands under `pool.<name>`, the proxies that a job brings itself under `job.<id>`, and
-the last tests of a pool under `tests.<name>`. Pools are written with compare-and-set on their revision.
+the last tests of a pool under `tests.<name>`. All is sealed (`broker_config.seal`). Pools are written with
+compare-and-set on their revision.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class ProxyTest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ProxyTests(msgspec.Struct, frozen=True, kw_only=True):
-    """The last tests of a pool, by `mark` of the proxy."""
+    """The last tests of a pool, by `mark` of the proxy. Sealed, too: a mark is made of a password."""
 
     tests: dict[str, ProxyTest] = {}
 
@@ -55,8 +56,8 @@ class ProxyTests(msgspec.Struct, frozen=True, kw_only=True):
 class ProxyTrial(msgspec.Struct, frozen=True, kw_only=True):
     """Orchestrator → runner: test proxies of a pool, `count` of them from index `first` on.
 
-    The runner reads the pool itself, and refuses if that is no longer of this revision. Without `url` it
-    talks to the proxy alone; with it the proxy is used to ask for the URL.
+    The runner asks for the proxies with the `ticket`; they are refused if the pool is no longer of this
+    revision. Without `url` it talks to the proxy alone; with it the proxy is used to ask for the URL.
     """
 
     pool: str
@@ -64,6 +65,7 @@ class ProxyTrial(msgspec.Struct, frozen=True, kw_only=True):
     first: int = 0
     count: int = MAX_TRIAL
     url: str = ""
+    ticket: bytes = b""
 
 
 def pool_key(name: str) -> str:
@@ -84,6 +86,11 @@ def tests_key(name: str) -> str:
 def pool_subject(key: str) -> str:
     """The subject under which the bucket keeps the key; `*` is allowed in it."""
     return f"$KV.{PROXIES.name}.{key}"
+
+
+def place(key: str) -> str:
+    """For what the value of this key of the bucket is sealed."""
+    return f"{PROXIES.name}/{key}"
 
 
 def identity(proxy: Proxy) -> tuple[str, str, int, str | None]:

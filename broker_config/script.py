@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import Problem, SpecError
+from .side_file import side_file
 
 MAX_SCRIPT = 200_000
 #: Runners that allow scripts take the sessions of scripted jobs from lanes of their own, so that no other
@@ -38,6 +39,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: Annotated[str, Meta(max_length=MAX_SCRIPT)] = ""
     #: Read where the job is submitted: a stored job holds its source, and `file` is only its name.
     file: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    #: Stored secrets that it gets, by name: `data["secret:NAME"]`.
+    secrets: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=50)] = []
     #: Name of the function in it that is the journey.
     function: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "journey"
 
@@ -69,7 +72,7 @@ def with_source(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         return document
     if script.get("source"):
         raise SpecError([Problem("script", "has both file and source; give one")])
-    path = folder / script["file"]
+    path = side_file(script["file"], folder, "script.file")
     return document | {"script": script | {"file": path.name, "source": read_source(path)}}
 
 

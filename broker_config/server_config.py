@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import msgspec
 
+from .operator_mode import DOMAIN, BrokerAccounts
 from .streams import GIB, MIB
 
 CLUSTER_NAME = "trafficbuster"
@@ -20,6 +22,32 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = CLUSTER_PORT
     name: str = CLUSTER_NAME
+    #: What nodes show each other. Without it whoever reaches the port is taken for a node.
+    password: str | None = None
+    #: Nodes talk TLS to each other, and each wants a certificate of its `ca_file` from the other.
+    tls: Tls | None = None
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a listener's certificate and of its key, PEM; between nodes also of their authority."""
+
+    cert_file: str
+    key_file: str
+    ca_file: str | None = None
+
+
+class LeafRemote(msgspec.Struct, frozen=True, kw_only=True):
+    """A hub: the addresses of its nodes, of which one is taken. `ca_file` holds the certificates by which it
+    is known, where the system's are not enough.
+
+    In operator mode a leaf has two of them, with `account`, the public key of the account that it joins, and
+    `credentials`, the file with which it does: APP for what is said, SYS to hear who is revoked.
+    """
+
+    urls: tuple[str, ...]
+    account: str | None = None
+    credentials: str | None = None
+    ca_file: str | None = None
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,14 +67,21 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_file_bytes: int = 16 * GIB
     max_memory_bytes: int = 256 * MIB
     cluster: Cluster | None = None
-    #: JetStream's domain; a leaf node with JetStream of its own needs one.
-    domain: str | None = None
     #: Port on which leaf nodes are taken.
     leaf_port: int | None = None
-    #: URLs of the hubs to which this node is a leaf.
-    leaf_of: tuple[str, ...] = ()
+    #: The hub to which this node is a leaf. It has no JetStream of its own then: what it would store the hub
+    #: would never see.
+    leaf_of: tuple[LeafRemote, ...] = ()
+    #: Operator mode: nobody is let in without a credential. Accounts that are pushed are kept below
+    #: `data_dir`. None lets everybody in who reaches the port.
+    accounts: BrokerAccounts | None = None
+    #: Clients and leaf nodes talk TLS.
+    tls: Tls | None = None
     #: Directory into which the server writes the ports that it listens on, and file for its process id.
     ports_dir: str | None = None
+    #: The server's own log, bounded: what clients are refused stands in it, and they can be refused without
+    #: end. None: it goes to stderr.
+    log_file: str | None = None
     pid_file: str | None = None
 
 
@@ -69,7 +104,17 @@ def render_node(config: NodeConfig, heading: str = "") -> str:
         lines.append(f"ports_file_dir: {quoted(config.ports_dir)}")
     if config.pid_file is not None:
         lines.append(f"pid_file: {quoted(config.pid_file)}")
-    lines += ["", *_jetstream(config)]
+    if config.tls is not None:
+        lines += ["", *_tls(config.tls)]
+    if config.accounts is not None:
+        lines += ["", *_operator(config.accounts, config.data_dir)]
+    if config.log_file is not None:
+        lines += [
+            f"log_file: {quoted(config.log_file)}",
+            f"logfile_size_limit: {16 * MIB}",
+            "logfile_max_num: 3",
+        ]
+    lines += ["", *(_jetstream(config) if not config.leaf_of else _through(config))]
     if config.cluster is not None:
         cluster = config.cluster
         lines += [
@@ -77,8 +122,15 @@ def render_node(config: NodeConfig, heading: str = "") -> str:
             "cluster {",
             f"  name: {quoted(cluster.name)}",
             f"  listen: {quoted(_address(cluster.host, cluster.port))}",
+        ]
+        if cluster.tls is not None:
+            lines += _tls(cluster.tls, "  ")
+        secret = "" if cluster.password is None else f"node:{quote(cluster.password, safe='')}@"
+        if cluster.password is not None:
+            lines.append(f"  authorization {{ user: node, password: {quoted(cluster.password)} }}")
+        lines += [
             "  routes: [",
-            *(f"    {quoted('nats-route://' + route)}" for route in cluster.routes),
+            *(f"    {quoted(f'nats-route://{secret}{route}')}" for route in cluster.routes),
             "  ]",
             "}",
         ]
@@ -86,8 +138,10 @@ def render_node(config: NodeConfig, heading: str = "") -> str:
         lines += ["", "leafnodes {"]
         if config.leaf_port is not None:
             lines.append(f"  listen: {quoted(_address(config.host, config.leaf_port))}")
+            if config.tls is not None:
+                lines += _tls(config.tls, "  ")
         if config.leaf_of:
-            lines += ["  remotes: [", *(f"    {{ url: {quoted(url)} }}" for url in config.leaf_of), "  ]"]
+            lines += ["  remotes: [", *(f"    {_remote(hub)}" for hub in config.leaf_of), "  ]"]
         lines.append("}")
     return "\n".join(lines) + "\n"
 
@@ -96,10 +150,16 @@ def render_cluster(
     hosts: Sequence[str],
     data_dir: str,
     *,
+    port: int = 4222,
     leaf_port: int | None = None,
+    accounts: BrokerAccounts | None = None,
+    tls: Tls | None = None,
+    node_tls: Tls | None = None,
+    password: str | None = None,
     heading: str = "",
 ) -> dict[str, str]:
-    """The files of a cluster, one node a host: `{"cluster-1.conf": …}`."""
+    """The files of a cluster, one node a host: `{"cluster-1.conf": …}`. `tls` is for clients, `node_tls` and
+    `password` are for nodes among themselves."""
     routes = tuple(_address(host, CLUSTER_PORT) for host in hosts)
     return {
         f"cluster-{n}.conf": render_node(
@@ -107,8 +167,11 @@ def render_cluster(
                 name=f"{CLUSTER_NAME}-{n}",
                 data_dir=data_dir,
                 host=host,
-                cluster=Cluster(host=host, routes=routes),
+                port=port,
+                cluster=Cluster(host=host, routes=routes, password=password, tls=node_tls),
                 leaf_port=leaf_port,
+                accounts=accounts,
+                tls=tls,
             ),
             heading,
         )
@@ -119,7 +182,10 @@ def render_cluster(
 def templates() -> dict[str, str]:
     """The files of `deploy/nats`, by name."""
     data_dir = "/var/lib/trafficbuster/nats"
-    private = "No users are set up here: let only trusted machines reach these addresses."
+    private = (
+        "No users are set up here: let only trusted machines reach these addresses.\n"
+        "`tb nats config` writes files for a broker that lets in nobody without a credential."
+    )
     one = render_node(
         NodeConfig(name=CLUSTER_NAME, data_dir=data_dir),
         "One node, on loopback. Start: nats-server -c one-node.conf",
@@ -135,12 +201,47 @@ def templates() -> dict[str, str]:
         NodeConfig(
             name=f"{CLUSTER_NAME}-leaf",
             data_dir=data_dir,
-            domain="leaf",
-            leaf_of=tuple(f"nats-leaf://nats-{n}:{LEAF_PORT}" for n in (1, 2, 3)),
+            leaf_of=(LeafRemote(urls=tuple(f"nats-leaf://nats-{n}:{LEAF_PORT}" for n in (1, 2, 3))),),
         ),
         "A leaf node: runners beside it connect to it on loopback, it alone talks to the cluster.",
     )
     return {"one-node.conf": one, **cluster, "leaf.conf": leaf}
+
+
+def _tls(tls: Tls, indent: str = "") -> list[str]:
+    lines = [f"cert_file: {quoted(tls.cert_file)}", f"key_file: {quoted(tls.key_file)}"]
+    if tls.ca_file is not None:
+        lines.append(f"ca_file: {quoted(tls.ca_file)}")
+    return [f"{indent}tls {{", *(f"{indent}  {line}" for line in lines), f"{indent}}}"]
+
+
+def _operator(accounts: BrokerAccounts, data_dir: str) -> list[str]:
+    separator = "\\" if "\\" in data_dir else "/"
+    return [
+        f"operator: {accounts.operator}",
+        f"system_account: {accounts.system_account}",
+        "resolver {",
+        "  type: full",
+        # So often nodes ask each other for what they have missed, as a leaf does that was cut off.
+        '  interval: "2s"',
+        f"  dir: {quoted(f'{data_dir}{separator}accounts')}",
+        "  allow_delete: false",
+        "}",
+        "resolver_preload: {",
+        *(f"  {key}: {token}" for key, token in accounts.accounts.items()),
+        "}",
+    ]
+
+
+def _remote(hub: LeafRemote) -> str:
+    parts = [f"urls: [{', '.join(map(quoted, hub.urls))}]"]
+    if hub.account is not None:
+        parts.append(f"account: {quoted(hub.account)}")
+    if hub.credentials is not None:
+        parts.append(f"credentials: {quoted(hub.credentials)}")
+    if hub.ca_file is not None:
+        parts.append(f"tls {{ ca_file: {quoted(hub.ca_file)} }}")
+    return f"{{ {', '.join(parts)} }}"
 
 
 def _jetstream(config: NodeConfig) -> list[str]:
@@ -152,9 +253,16 @@ def _jetstream(config: NodeConfig) -> list[str]:
     ]
     if config.sync_always:
         lines += ["  # Each acknowledged message is on the disk.", "  sync_interval: always"]
-    if config.domain is not None:
-        lines.append(f"  domain: {quoted(config.domain)}")
+    if config.accounts is not None or config.leaf_port is not None:
+        lines.append(f"  domain: {quoted(DOMAIN)}")
     return [*lines, "}"]
+
+
+def _through(config: NodeConfig) -> list[str]:
+    """Of a leaf: JetStream's API is the hub's. In operator mode accounts say that themselves."""
+    if config.accounts is not None:
+        return []
+    return ["mappings {", f'  "$JS.API.>": {quoted(f"$JS.{DOMAIN}.API.>")}', "}"]
 
 
 def _address(host: str, port: int) -> str:

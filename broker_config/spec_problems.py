@@ -18,6 +18,8 @@ from .load_problems import load_problems
 from .origin import Origin
 from .platform import PLATFORMS, parse_platform
 from .script import MAX_POOL, pool_problem, script_problems
+from .secret_ref import places as ref_places
+from .secret_ref import ref_problems
 from .subjects import token
 from .threshold import parse as parse_threshold
 
@@ -82,6 +84,14 @@ def spec_problems(spec: JobSpec, *, max_sessions: int) -> Iterator[Problem]:
         yield from script_problems(spec.script)
         if spec.journey is not None:
             yield Problem("script", "goes in place of a journey; give one of the two")
+    named = list(ref_places(spec.journey, spec.data.rows if spec.data else (), spec.script))
+    yield from ref_problems(named)
+    for _, where in named:
+        if where.endswith(".screenshot"):
+            yield Problem(where, "a secret does not go into the name of a picture, which everybody sees")
+    if named and not spec.artifacts.mask:
+        what = "false does not go with secrets, which artifacts would show"
+        yield Problem("artifacts.mask", f"{what}; {named[0][1]} names one")
     if spec.pool is not None:
         try:
             token(spec.pool, "pool")

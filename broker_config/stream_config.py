@@ -58,7 +58,7 @@ def bucket_config(bucket: Bucket, replicas: int) -> dict[str, Any]:
 
 
 def object_bucket_config(bucket: ObjectBucket, replicas: int) -> dict[str, Any]:
-    """The bucket's stream: what `nats object` and the clients' object stores expect."""
+    """The bucket's stream: what `nats object` and the clients' object stores expect, to read."""
     return {
         "name": stream_name(bucket.name),
         "subjects": [f"$O.{bucket.name}.C.>", f"$O.{bucket.name}.M.>"],
@@ -69,7 +69,8 @@ def object_bucket_config(bucket: ObjectBucket, replicas: int) -> dict[str, Any]:
         "max_bytes": bucket.max_bytes,
         "max_age": round(bucket.ttl * NANO),
         "duplicate_window": _duplicate_window(120.0, bucket.ttl),
-        "allow_rollup_hdrs": True,
+        # Runners write here, and a chunk with a header for it would take all there is with it.
+        "allow_rollup_hdrs": False,
         "allow_msg_ttl": True,
         "allow_direct": True,
         "num_replicas": replicas,

@@ -84,7 +84,17 @@ QUARANTINE = Stream(
     max_bytes=64 * MIB,
     max_age=7 * DAY,
 )
-STREAMS = (DISPATCH, PROGRESS, QUARANTINE)
+#: Nothing in it is ever removed; full, it refuses, and with it every change. An entry is half a kilobyte.
+AUDIT = Stream(
+    name="AUDIT",
+    subjects=(subjects.AUDITS,),
+    description="Who did what: a chain of entries, each with the hash of the one before",
+    max_bytes=GIB,
+    max_message_bytes=16 << 10,
+    deny_delete=True,
+    deny_purge=True,
+)
+STREAMS = (DISPATCH, PROGRESS, QUARANTINE, AUDIT)
 
 JOBS = Bucket(name="jobs", description="Jobs and the checkpoints of their folds", max_bytes=GIB)
 RUNNERS = Bucket(
@@ -97,7 +107,7 @@ RUNNERS = Bucket(
 LEADERSHIP = Bucket(
     name="leadership", description="Who conducts", max_bytes=MIB, marker_ttl=5.0, max_value_bytes=4096
 )
-PROXIES = Bucket(name="proxies", description="Pools of proxies, with their credentials", max_bytes=64 * MIB)
+PROXIES = Bucket(name="proxies", description="Pools of proxies, sealed", max_bytes=64 * MIB)
 #: Lives longer than the artifacts that it counts: a job's bounds hold for as long as the job can run.
 ARTIFACT_QUOTAS = Bucket(
     name="artifact_quotas",
@@ -106,7 +116,62 @@ ARTIFACT_QUOTAS = Bucket(
     ttl=2 * MAX_TTL,
     max_value_bytes=4096,
 )
-BUCKETS = (JOBS, RUNNERS, LEADERSHIP, PROXIES, ARTIFACT_QUOTAS)
+SECRETS = Bucket(
+    name="secrets",
+    description="Secrets of journeys, sealed",
+    max_bytes=256 * MIB,
+    max_value_bytes=128 << 10,
+)
+TARGETS = Bucket(
+    name="targets",
+    description="Origins of projects, and how they were proved",
+    max_bytes=64 * MIB,
+    marker_ttl=3600.0,
+    max_value_bytes=16 << 10,
+)
+#: Full, it takes nobody new; logins leave it by themselves when their time is over.
+PEOPLE = Bucket(
+    name="people",
+    description="Users, projects, and hashes of their credentials",
+    max_bytes=64 * MIB,
+    marker_ttl=3600.0,
+    max_value_bytes=256 << 10,
+)
+#: Its revisions order kills among dispatches: no entry may expire.
+KILLS = Bucket(name="kills", description="What is killed until it is lifted", max_bytes=16 * MIB)
+SETTINGS = Bucket(
+    name="settings", description="What all orchestrators share", max_bytes=MIB, max_value_bytes=64 << 10
+)
+#: Their time is the life of a ticket.
+SOCKET_TICKETS = Bucket(
+    name="socket_tickets",
+    description="Hashes of tickets for handshakes of WebSockets, each good once",
+    storage="memory",
+    max_bytes=16 * MIB,
+    ttl=30.0,
+    max_value_bytes=64 << 10,
+)
+ENROLMENT = Bucket(
+    name="enrolment",
+    description="Invites of runners, who has joined by them, whose credentials are revoked",
+    max_bytes=64 * MIB,
+    marker_ttl=3600.0,
+    max_value_bytes=16 << 10,
+)
+BUCKETS = (
+    ENROLMENT,
+    JOBS,
+    RUNNERS,
+    LEADERSHIP,
+    SOCKET_TICKETS,
+    PROXIES,
+    ARTIFACT_QUOTAS,
+    KILLS,
+    SETTINGS,
+    PEOPLE,
+    SECRETS,
+    TARGETS,
+)
 
 ARTIFACTS = ObjectBucket(
     name="artifacts",

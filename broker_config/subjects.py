@@ -29,9 +29,47 @@ RUNNER_REGISTER = "runner.register"
 RUNNER_REGISTER_QUEUE = "orchestrators"
 
 
+# runner.register.<runner>         by runners with a credential: the broker vouches for the name
+def runner_register(runner: str) -> str:
+    return f"{RUNNER_REGISTER}.{token(runner, 'runner id')}"
+
+
+RUNNER_REGISTERS = "runner.register.*"
+
+
 # runner.artifact
 RUNNER_ARTIFACT = "runner.artifact"
 RUNNER_ARTIFACT_QUEUE = RUNNER_REGISTER_QUEUE
+
+
+# runner.artifact.<runner>         by runners with a credential
+def runner_artifact(runner: str) -> str:
+    return f"{RUNNER_ARTIFACT}.{token(runner, 'runner id')}"
+
+
+RUNNER_ARTIFACTS = "runner.artifact.*"
+
+
+# runner.renew.<runner>            a runner asks for a credential that holds longer
+def runner_renew(runner: str) -> str:
+    return f"runner.renew.{token(runner, 'runner id')}"
+
+
+RUNNER_RENEWS = "runner.renew.*"
+RUNNER_RENEW_QUEUE = RUNNER_REGISTER_QUEUE
+
+
+# runner.secret
+RUNNER_SECRET = "runner.secret"
+RUNNER_SECRET_QUEUE = RUNNER_REGISTER_QUEUE
+
+
+# runner.secret.<runner>           by runners with a credential: the broker vouches for the name
+def runner_secret(runner: str) -> str:
+    return f"{RUNNER_SECRET}.{token(runner, 'runner id')}"
+
+
+RUNNER_SECRETS = "runner.secret.*"
 
 
 # runner.heartbeat.<runner>
@@ -107,18 +145,34 @@ def job_logs_of(job: str) -> str:
     return f"job.log.{token(job, 'job id')}.*"
 
 
-# job.control.<job>                cancel, pause, resume (core NATS)
+# job.control.<job>                cancel, pause, resume, kill (core NATS)
 def job_control(job: str) -> str:
     return f"job.control.{token(job, 'job id')}"
 
 
 JOB_CONTROLS = "job.control.*"
+# job.control.all                  kills of a project or of the fleet; no job has this id
+JOB_CONTROL_ALL = "job.control.all"
 
 
 # quarantine.<kind>                messages that could not be used (stream QUARANTINE)
-def quarantine(kind: str) -> str:
+# quarantine.<kind>.<runner>       likewise, by runners with a credential
+def quarantine(kind: str, runner: str | None = None) -> str:
     """`kind` is what it should have been: `record`, `dispatch`, `heartbeat`, `register`, `control`."""
-    return f"quarantine.{token(kind, 'kind')}"
+    subject = f"quarantine.{token(kind, 'kind')}"
+    return f"{subject}.{token(runner, 'runner id')}" if runner else subject
 
 
 QUARANTINES = "quarantine.>"
+
+
+# audit.entry                      who did what (stream AUDIT)
+AUDIT_ENTRY = "audit.entry"
+
+AUDITS = "audit.>"
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether it can be where somebody waits for an answer: an inbox of a client, or, across accounts, the
+    broker's own name for one. To anything else nobody answers: it could be made to pass for a message."""
+    return subject.startswith(("_INBOX.", "_INBOX_", "_R_."))

@@ -16,6 +16,7 @@ import msgspec
 
 from .data import Cell
 from .errors import Problem, SpecError
+from .expectation import in_words
 from .job_spec import MAX_TARGETS, Target
 from .origin import Origin
 from .sitemap import read_sitemap
@@ -188,5 +189,5 @@ def _check(row: Row, wrong: str) -> str:
         msgspec.convert(row, Target)
     except msgspec.ValidationError as e:
         what, _, where = str(e).partition(" - at `$.")
-        raise ValueError(f"{where.rstrip('`')}: {what[:1].lower()}{what[1:]}") from None
+        raise ValueError(f"{where.rstrip('`')}: {in_words(what)}") from None
     return f"{origin}{parts.path or '/'}?{parts.query}#{parts.fragment}"

@@ -8,14 +8,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker_config.embedded_cluster import EmbeddedCluster
-from broker_config.embedded_server import EmbeddedServer
+from broker_config.connection import servers_of
 from broker_config.errors import ServerNotStarted
+from broker_config.keyring import Keyring
 from orchestrator.service import Orchestrator
 from orchestrator.settings import OrchestratorConfig
 
+from . import own_runner, running_servers
+from .embedded_broker import BrokerPlan, broker
+from .oidc_settings import oidc_of
 from .runner_child import RunnerChild, RunnerFailed
-from .settings import Settings
+from .settings import Settings, opening_of
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,23 @@ class Running:
     data_dir: Path
     orchestrator: Orchestrator
 
+    @property
+    def token(self) -> str:
+        """Of an admin, for this machine."""
+        return (self.data_dir / "admin.token").read_text("ascii").strip()
+
+    async def platforms(self) -> list[str]:
+        """Those that runners offer, as soon as one does."""
+        fleet = self.orchestrator.fleet
+        while not (found := fleet.platforms()):
+            await fleet.wait_changed(fleet.version)
+        return [p.platform for p in found]
+
     async def runner_online(self, within: float) -> None:
         """Wait until a runner offers a platform. Raises `RunnerFailed` after `within` seconds."""
-        fleet = self.orchestrator.fleet
         try:
             async with asyncio.timeout(within):
-                while not fleet.platforms():
-                    await fleet.wait_changed(fleet.version)
+                await self.platforms()
         except TimeoutError:
             raise RunnerFailed(
                 f"no runner came online within {within:g} s; its log is {self.data_dir / 'runner.log'}"
@@ -50,8 +63,11 @@ async def all_in_one(
     say: Callable[[str], None],
 ) -> AsyncIterator[Running]:
     """Start broker, orchestrator and perhaps a runner; on the way out the runner first, the broker last."""
+    keys = Path(settings.keys) if settings.keys else data_dir / "keys"
+    plan = BrokerPlan.of(settings)
+    keyring = await asyncio.to_thread(Keyring.load_or_make, keys)
     async with AsyncExitStack() as stack:
-        server = _broker(settings, data_dir, say)
+        server = broker(plan, settings, keyring, data_dir, say)
         try:
             await stack.enter_async_context(server)
         except ServerNotStarted as e:
@@ -61,16 +77,26 @@ async def all_in_one(
             raise
         config = OrchestratorConfig(
             nats=server.url,
-            host=settings.host,
-            port=settings.port,
+            **opening_of(settings),
             name=settings.name,
             replicas=settings.cluster,
             allowed_origins=settings.allowed_origins,
             store_dir=str(data_dir),
+            keys_dir=str(keys),
+            secure=plan.secure,
+            runner_nats=settings.runner_brokers or servers_of(server.url_at(plan.host)),
+            nats_ca=plan.tls.cert_file if plan.tls else "",
+            data_dir=str(data_dir),
+            oidc=oidc_of(settings),
         )
         async with Orchestrator(config) as orchestrator, asyncio.TaskGroup() as group:
             tasks: list[asyncio.Task[None]] = [group.create_task(server.watch(), name="embedded broker")]
-            if runner:
+            refusal = None
+            if runner and plan.secure:
+                refusal = await own_runner.join(orchestrator, settings, data_dir / "runner")
+            if refusal is not None:
+                say(refusal)
+            elif runner:
                 child = RunnerChild(
                     _arguments(settings, server.url, data_dir),
                     data_dir / "runner.log",
@@ -80,7 +106,8 @@ async def all_in_one(
                 )
                 tasks.append(group.create_task(child.run(), name="runner"))
             try:
-                yield Running(orchestrator.url, server.url, data_dir, orchestrator)
+                with running_servers.noted(orchestrator.url, settings.host, data_dir):
+                    yield Running(orchestrator.url, server.url, data_dir, orchestrator)
             finally:
                 for task in tasks:
                     task.cancel()
@@ -96,15 +123,6 @@ async def _port_is_free(port: int) -> None:
             f"port {port}, for the broker, is taken by {by}; end it, or choose another one by --nats-port "
             "(0 takes a free one)"
         ) from None
-
-
-def _broker(
-    settings: Settings, data_dir: Path, say: Callable[[str], None]
-) -> EmbeddedServer | EmbeddedCluster:
-    if settings.cluster == 1:
-        return EmbeddedServer(data_dir / "nats", port=settings.nats_port, on_event=say)
-    # Beside the single node's directory: neither can take over what the other has stored.
-    return EmbeddedCluster(data_dir / "nats-cluster", port=settings.nats_port, on_event=say)
 
 
 def _arguments(settings: Settings, url: str, data_dir: Path) -> list[str]:

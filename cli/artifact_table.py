@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from broker_config.api import ArtifactView
+from broker_config.words import size
 
-from .table import row, table
-from .words import size
+from .table import Table, row, table
 
 
 def artifacts(rows: Sequence[ArtifactView], now: float) -> Table:
-    out = table("session", "attempt", "kind", "size", "kept for", "name", right=("session", "size"))
+    names = ("session", "attempt", "kind", "size", "kept for", "name")
+    out = table(*names, right=("session", "size"), spare=("attempt", "kept for", "session"))
     for a in rows:
         left = _left(a.expires_at - now) if a.expires_at is not None else "–"
         name = f"{a.session}.{a.attempt}/{a.file}"

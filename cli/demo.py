@@ -14,11 +14,13 @@ from broker_config.platform import this_system
 from orchestrator.web.server import WebServer
 from runner.browser import installer
 
-from . import logs, render, stop_signals
+from . import logs, stop_signals
 from .all_in_one import Running, all_in_one
 from .client import Client
 from .demo_shop import create_shop
 from .exit_codes import ExitCode, of_verdict
+from .job_summary import summary
+from .jobs import detail_of
 from .output import err, json_line, out
 from .settings import Settings
 from .watch import watch
@@ -73,7 +75,7 @@ async def demo(settings: Settings, *, keep: bool, json: bool) -> ExitCode:
         async with (
             all_in_one(ours, data_dir, runner=True, hurry=signals.hurry, say=say) as running,
             WebServer(create_shop(), host="127.0.0.1", port=0) as shop,
-            Client(running.web) as client,
+            Client(running.web, token=running.token) as client,
         ):
             await running.runner_online(RUNNER_PATIENCE)
             document = job_of(shop.url) | {"platforms": [f"{this_system()}-chromium"]}
@@ -84,7 +86,7 @@ async def demo(settings: Settings, *, keep: bool, json: bool) -> ExitCode:
             if json:
                 json_line(done)
             else:
-                out().print(render.summary(done))
+                out().print(summary(done, await detail_of(client, view.job.id)))
             if keep:
                 _where(say, running, shop.url, view.job.id)
                 await asyncio.Event().wait()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from broker_config.errors import (
+    AccessRefused,
     IllegalTransition,
     JobNotFound,
     NameRefused,
@@ -21,7 +22,7 @@ from broker_config.errors import (
 
 from .exit_codes import ExitCode
 
-_USAGE = (SpecError, SettingsError, NameRefused, JobNotFound, IllegalTransition)
+_USAGE = (SpecError, SettingsError, NameRefused, JobNotFound, IllegalTransition, AccessRefused)
 
 
 @contextmanager

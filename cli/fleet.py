@@ -10,7 +10,9 @@ from .client import Client
 from .output import err, show
 
 
-async def sessions(client: Client, job: str, *, status: str | None, limit: int, json: bool) -> None:
+async def sessions(
+    client: Client, job: str, *, status: str | None, limit: int, json: bool, wide: bool
+) -> None:
     rows: list[Any] = []
     cursor: str | None = None
     async with client as c:
@@ -20,16 +22,17 @@ async def sessions(client: Client, job: str, *, status: str | None, limit: int, 
             cursor = page.next
             if cursor is None:
                 break
-    show(rows, lambda: render.sessions(rows), json=json, nothing="no sessions have ended yet")
+    nothing = f"no session is {status}" if status else "no sessions have ended yet"
+    show(rows, lambda: render.sessions(rows), json=json, wide=wide, nothing=nothing)
     if cursor is not None:
         err().print(f"more than {limit}; --limit shows more", markup=False)
 
 
-async def runners(client: Client, *, json: bool) -> None:
+async def runners(client: Client, *, json: bool, wide: bool) -> None:
     async with client as c:
         rows = (await c.runners()).items
     nothing = "no runners; start one with: tb-runner start --nats URL"
-    show(rows, lambda: runner_tables.runners(rows, time.time()), json=json, nothing=nothing)
+    show(rows, lambda: runner_tables.runners(rows, time.time()), json=json, wide=wide, nothing=nothing)
 
 
 async def runner(client: Client, id: str, *, json: bool) -> None:

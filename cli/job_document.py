@@ -26,14 +26,33 @@ async def read(file: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     if named is not None and flags.get("url"):
         raise SpecError([Problem("", "--url and --targets both say where to go; give one of them")])
     document = spec_file.merged(spec_file.read(file) if file else {}, flags)
-    folder = Path(file).parent if file and file != "-" else Path()
-    document = await with_targets(
-        document,
-        folder,
-        named=named,
-        skip_bad=bool(flags.get("skip_bad_targets")),
-        say=lambda text: err().print(text, markup=False),
-    )
-    document = with_source(with_rows(document, folder), folder)
-    read_spec(document, file or "")
+    name = _name(file)
+    try:
+        document = await with_targets(
+            document,
+            _folder(file),
+            named=named,
+            skip_bad=bool(flags.get("skip_bad_targets")),
+            say=lambda text: err().print(text, markup=False),
+        )
+    except SpecError as e:
+        raise e if e.source or named is not None else SpecError(e.problems, name) from None
+    document = with_files(document, file)
+    read_spec(document, name)
     return document
+
+
+def with_files(document: dict[str, Any], file: str | None) -> dict[str, Any]:
+    """The document of `file` with its script and its rows in it. Raises `SpecError` that names the file."""
+    try:
+        return with_source(with_rows(document, _folder(file)), _folder(file))
+    except SpecError as e:
+        raise e if e.source else SpecError(e.problems, _name(file)) from None
+
+
+def _folder(file: str | None) -> Path:
+    return Path(file).parent if file and file != "-" else Path()
+
+
+def _name(file: str | None) -> str:
+    return "standard input" if file == "-" else file or ""

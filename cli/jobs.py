@@ -6,12 +6,16 @@ import asyncio
 import time
 from typing import Any
 
-from broker_config.api import JobView
-from broker_config.errors import TrafficBusterError
+from broker_config.api import JobDetail, JobView
+from broker_config.errors import BrokerUnavailable, TrafficBusterError
+from broker_config.job import Job
+from broker_config.people import DEFAULT_PROJECT
 
 from . import job_document, render
-from .client import Client
+from .client import Client, ServerError
 from .exit_codes import ExitCode, of_verdict
+from .fallen import Fallen
+from .job_summary import summary
 from .output import err, json_line, out, show
 from .watch import watch
 
@@ -24,12 +28,13 @@ async def submit(
     watching: bool,
     cancelling: bool,
     key: str | None,
+    project: str = DEFAULT_PROJECT,
     json: bool,
 ) -> ExitCode:
     """The exit code: of the verdict if the job is watched. `cancelling` as in `follow`."""
     document = await job_document.read(file, flags)
     async with client as c:
-        view = await c.submit(document, key=key, source="cli")
+        view = await c.submit(document, key=key, source="cli", project=project)
         return await _taken_on(c, view, watching=watching, cancelling=cancelling, json=json)
 
 
@@ -80,8 +85,9 @@ async def follow(client: Client, job: str, *, cancelling: bool, json: bool) -> E
 
 
 async def _follow(client: Client, job: str, *, cancelling: bool, json: bool) -> ExitCode:
+    fallen = Fallen(lambda text: err().print(text, markup=False))
     try:
-        done = await watch(client, job)
+        done = await watch(client, job, on_log=fallen.hear if await _has_proxies(client, job) else None)
     except asyncio.CancelledError:
         if cancelling:
             await _cancel(client, job)
@@ -92,21 +98,42 @@ async def _follow(client: Client, job: str, *, cancelling: bool, json: bool) -> 
     if json:
         json_line(done)
     else:
-        out().print(render.summary(done))
+        out().print(summary(done, await detail_of(client, job), fallen.reasons))
     return of_verdict(done.verdict)
 
 
-async def show_list(client: Client, *, state: str | None, limit: int, json: bool) -> None:
+async def _has_proxies(client: Client, job: str) -> bool:
+    try:
+        return not (await client.job(job)).job.spec.egress.is_direct
+    except (BrokerUnavailable, ServerError):
+        return True  # perhaps; the watch waits until it can be known, or says that it cannot
+
+
+async def detail_of(client: Client, job: str) -> JobDetail | None:
+    """What a summary can do without, where it cannot be had."""
+    try:
+        return await client.detail(job)
+    except TrafficBusterError as e:
+        err().print(f"steps and values of thresholds are left out: {e}", markup=False)
+        return None
+
+
+async def show_list(
+    client: Client, *, state: str | None, project: str | None = None, limit: int, json: bool, wide: bool
+) -> None:
     rows: list[Any] = []
     cursor: str | None = None
     async with client as c:
         while len(rows) < limit:
-            page = await c.jobs(state=state, limit=min(500, limit - len(rows)), cursor=cursor)
+            page = await c.jobs(
+                state=state, project=project, limit=min(500, limit - len(rows)), cursor=cursor
+            )
             rows += page.items
             cursor = page.next
             if cursor is None:
                 break
-    show(rows, lambda: render.jobs(rows, time.time()), json=json, nothing="no jobs")
+    nothing = f"no jobs that are {state}" if state else "no jobs; tb jobs submit makes one"
+    show(rows, lambda: render.jobs(rows, time.time()), json=json, wide=wide, nothing=nothing)
 
 
 async def show_one(client: Client, job: str, *, json: bool) -> None:
@@ -118,8 +145,29 @@ async def show_one(client: Client, job: str, *, json: bool) -> None:
 
 async def order(client: Client, job: str, command: str, *, json: bool) -> None:
     async with client as c:
+        before = (await c.job(job)).job
         view = await c.command(job, command)
     if json:
         json_line(view)
     else:
-        err().print(f"job {job}: {command} is under way (state {view.job.state})", markup=False)
+        err().print(f"job {job} {_told(command, before, view.job)}", markup=False)
+
+
+def _told(command: str, before: Job, now: Job) -> str:
+    """What has become of an order."""
+    if before.desired != now.desired:
+        words, under_way, state = _ORDERS[command]
+        return words if now.state == state else under_way
+    if command == "cancel":
+        return "was cancelled already" if now.state == "finished" else "is being cancelled already"
+    if command == "pause":
+        return "is paused already"
+    return f"is not paused: it is {now.state}"
+
+
+#: What an order has done, what it is doing, and the state that follows from it.
+_ORDERS = {
+    "pause": ("is paused", "is being paused: no new session begins", "paused"),
+    "resume": ("goes on", "is resumed", "running"),
+    "cancel": ("is cancelled", "is being cancelled: running sessions are ended", "finished"),
+}

@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 
 from broker_config.artifacts import Artifacts
-from broker_config.data_file import with_rows
 from broker_config.errors import Problem, SpecError
+from broker_config.grant import Grant, SignedGrant
 from broker_config.job_spec import JobSpec, read_spec
 from broker_config.messages import Dispatch
+from broker_config.origin import Origin
 from broker_config.platform import this_system
-from broker_config.script import read_source, with_source
+from broker_config.script import read_source
+from broker_config.side_file import side_file
 from orchestrator.core import admission
 from orchestrator.core.plan import Plan
 from runner.browser.executor import BrowserExecutor
@@ -24,7 +26,9 @@ from runner.browser.found import parse_wanted
 from runner.core.outcome import Outcome
 
 from . import spec_file
+from .check_secrets import with_secrets
 from .exit_codes import ExitCode
+from .job_document import with_files
 from .output import err, json_line, out
 from .settings import Settings
 
@@ -36,17 +40,19 @@ async def check(
     url: str | None = None,
     session: int = 1,
     pictures: Path = Path(),
+    secrets: Path | None = None,
     json: bool = False,
 ) -> ExitCode:
     """Run that session in a browser of this machine: code 0 if it ended ok, 1 if not, 4 where that was not
-    the site's or the journey's doing. `pictures` is the folder for what it looked like.
+    the site's or the journey's doing. `pictures` is the folder for what it looked like, `secrets` a JSON file
+    with the values of those that it names.
 
     Raises `SpecError` for what cannot be run, and `BrowserError`.
     """
     spec = _read(file, url)
     if problems := admission.problems(spec, settings.allowed_origins):
         raise SpecError(problems, file)
-    dispatch = _dispatch(spec, file, session)
+    dispatch = with_secrets(_dispatch(spec, file, session), secrets)
     wanted = _wanted(dispatch, settings.browsers)
     here = f"{this_system()}-{parse_wanted(wanted).browser}"
     if here != dispatch.platform:
@@ -71,7 +77,7 @@ async def check(
 
 def _read(file: str, url: str | None) -> JobSpec:
     if Path(file).suffix == ".py":
-        source = read_source(Path(file))
+        source = read_source(side_file(file, Path(), "FILE", beside=""))
         if "sync_playwright" in source:
             hint = f"tb journeys import {file} makes a journey of it"
             raise SpecError([Problem("", f"it is a program of its own; {hint}")], file)
@@ -80,8 +86,7 @@ def _read(file: str, url: str | None) -> JobSpec:
         document = spec_file.read(file)
         if "steps" in document:
             document = {"journey": document}
-        folder = Path(file).parent if file != "-" else Path()
-        document = with_source(with_rows(document, folder), folder)
+        document = with_files(document, file)
     if url is not None:
         document["targets"] = [{"url": url}]
     if not document.get("targets"):
@@ -112,7 +117,21 @@ def _dispatch(spec: JobSpec, file: str, session: int) -> Dispatch:
             file,
         )
     keep = Artifacts(keep=["screenshot"], when="always", mask=spec.artifacts.mask)
-    return msgspec.structs.replace(dispatch, start_at=None, artifacts=keep)
+    return msgspec.structs.replace(dispatch, start_at=None, artifacts=keep, grant=_own_grant(dispatch))
+
+
+def _own_grant(dispatch: Dispatch) -> SignedGrant:
+    """Who checks on their own machine has allowed its origins beforehand, wherever they lead."""
+    origins = [Origin.of(url) for url in (dispatch.url, *dispatch.origins)]
+    grant = Grant(
+        job=dispatch.job,
+        project=dispatch.project,
+        origins=[str(o) for o in origins],
+        private_hosts=[o.host for o in origins],
+        third_party=dispatch.third_party,
+        expires_at=time.time() + 2 * 86_400,
+    )
+    return SignedGrant.plain(grant)
 
 
 def _wanted(dispatch: Dispatch, given: Sequence[str]) -> str:

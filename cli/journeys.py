@@ -8,6 +8,7 @@ from typing import Any
 from broker_config.errors import Problem, SettingsError, SpecError
 from broker_config.job_spec import read_spec
 from broker_config.script import read_source
+from broker_config.side_file import side_file
 from orchestrator.core import admission
 
 from . import journey_import
@@ -22,7 +23,7 @@ def import_(
     """Write the job of recorded code to `output` or stdout; what is not in it is named on stderr, and makes
     the code 1 if `strict`. Raises `SpecError`, and `SettingsError` where `output` exists."""
     _free(output)
-    return _write(read_source(Path(file)), file, output, url, strict=strict)
+    return _write(read_source(side_file(file, Path(), "FILE", beside="")), file, output, url, strict=strict)
 
 
 async def record(settings: Settings, url: str, *, output: Path | None = None) -> ExitCode:

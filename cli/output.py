@@ -25,9 +25,15 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def out() -> Console:
-    """Results, for people. Wide where stdout is no terminal, so that pipes see whole lines."""
-    return _Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+#: Of lines that nobody must break.
+_ENDLESS = 10_000
+
+
+def out(*, wide: bool = False) -> Console:
+    """Results, for people. As wide as they are where `wide`, and where stdout is no terminal: pipes see whole
+    lines."""
+    is_bounded = sys.stdout.isatty() and not wide
+    return _Console(width=None if is_bounded else _ENDLESS, highlight=False, soft_wrap=False)
 
 
 def err() -> Console:
@@ -41,13 +47,21 @@ def json_line(value: object) -> None:
 
 
 def show(
-    rows: Sequence[object], table: Callable[[], RenderableType], *, json: bool, nothing: str = ""
+    rows: Sequence[object],
+    table: Callable[[], RenderableType],
+    *,
+    json: bool,
+    wide: bool = False,
+    nothing: str = "",
 ) -> None:
-    """Rows as JSON Lines, or a table; `nothing` is said on stderr where there are none."""
+    """Rows as JSON Lines, or a table; `nothing` is said on stderr where there are none.
+
+    `wide` as in `out`.
+    """
     if json:
         for row in rows:
             json_line(row)
     elif rows:
-        out().print(table())
+        out(wide=wide).print(table())
     elif nothing:
         err().print(nothing)

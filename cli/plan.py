@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from broker_config.job_plan import JobPlan, Span
+from broker_config.people import DEFAULT_PROJECT
 
 from . import job_document
 from .client import Client
@@ -20,11 +21,18 @@ _LINES = 20
 _BAR = 30
 
 
-async def plan(client: Client, file: str | None, flags: dict[str, Any], *, json: bool) -> None:
+async def plan(
+    client: Client,
+    file: str | None,
+    flags: dict[str, Any],
+    *,
+    project: str = DEFAULT_PROJECT,
+    json: bool,
+) -> None:
     """Show what a job would run; it is not stored, and no target is asked."""
     document = await job_document.read(file, flags)
     async with client as c:
-        found = await c.plan(document)
+        found = await c.plan(document, project=project)
     show([found], lambda: _shown(found), json=json)
 
 
@@ -51,7 +59,7 @@ def _shown(plan: JobPlan) -> RenderableType:
 
 
 def _counts(what: str, rows: Sequence[tuple[str, int]]) -> RenderableType:
-    out = table(what, "sessions", right=["sessions"])
+    out = table(what, "sessions", right=["sessions"], cut=[what])
     for name, n in rows[:_LINES]:
         row(out, name, str(n))
     if more := rows[_LINES:]:
@@ -90,4 +98,10 @@ def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
-
 from broker_config.device_table import DEVICES, DeviceFacts
 
 from .output import show
-from .table import row, table
+from .table import Table, row, table
 
 
 def show_list(words: Sequence[str], *, json: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker_config.api import ProxyPoolView, ProxyView
 from broker_config.errors import Problem, SpecError
+from broker_config.side_file import side_file
 
 from . import proxy_tables
 from .client import Client
@@ -43,7 +44,7 @@ async def take(client: Client, name: str, file: str, *, replace: bool, json: boo
     )
 
 
-async def show_list(client: Client, name: str | None, *, json: bool) -> None:
+async def show_list(client: Client, name: str | None, *, json: bool, wide: bool) -> None:
     """All pools, or the proxies of one."""
     async with client as c:
         if name is None:
@@ -52,10 +53,16 @@ async def show_list(client: Client, name: str | None, *, json: bool) -> None:
             show(pools, lambda: proxy_tables.pools(pools, time.time()), json=json, nothing=nothing)
         else:
             proxies = (await c.proxy_pool(name)).proxies
-            show(proxies, lambda: proxy_tables.proxies(proxies, time.time()), json=json)
+            show(
+                proxies,
+                lambda: proxy_tables.proxies(proxies, time.time()),
+                json=json,
+                wide=wide,
+                nothing=f"pool {name} is empty; tb proxies import {name} FILE fills it",
+            )
 
 
-async def test(client: Client, name: str, *, url: str, runner: str, json: bool) -> ExitCode:
+async def test(client: Client, name: str, *, url: str, runner: str, json: bool, wide: bool) -> ExitCode:
     """Test all proxies of a pool, disabled ones too. Not `PASSED` where an enabled one does not work."""
     items: list[ProxyView] = []
     first: int | None = 0
@@ -65,7 +72,9 @@ async def test(client: Client, name: str, *, url: str, runner: str, json: bool) 
             items += report.items
             # The rest from the same place.
             runner, first = report.runner, report.next
-    show(items, lambda: proxy_tables.proxies(items, time.time()), json=json, nothing="the pool is empty")
+    nothing = f"pool {name} is empty; tb proxies import {name} FILE fills it"
+    shown = lambda: proxy_tables.proxies(items, time.time())  # noqa: E731
+    show(items, shown, json=json, wide=wide, nothing=nothing)
     enabled = [p for p in items if p.enabled and p.tested is not None]
     working = sum(p.tested.ok for p in enabled if p.tested is not None)
     err().print(f"{working} of {len(enabled)} enabled proxies work, seen from runner {runner}", markup=False)
@@ -102,7 +111,10 @@ def _told(pool: ProxyPoolView, *, json: bool) -> None:
 
 def _read(file: str) -> str:
     try:
-        data = sys.stdin.buffer.read(_MAX_BYTES + 1) if file == "-" else Path(file).read_bytes()
+        if file == "-":
+            data = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        else:
+            data = side_file(file, Path(), "FILE", beside="").read_bytes()
     except OSError as e:
         raise SpecError([Problem("", e.strerror or str(e))], file) from None
     if len(data) > _MAX_BYTES:

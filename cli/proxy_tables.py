@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from broker_config.api import ProxyPoolRow, ProxyView
+from broker_config.words import milliseconds
 
-from .table import row, table
-from .words import ago, milliseconds
+from .table import Table, line, row, table
+from .words import ago
 
 
 def pools(rows: Sequence[ProxyPoolRow], now: float) -> Table:
@@ -23,7 +23,10 @@ def pools(rows: Sequence[ProxyPoolRow], now: float) -> Table:
 
 
 def proxies(rows: Sequence[ProxyView], now: float) -> Table:
-    out = table("proxy", "enabled", "credentials", "last test", "took", "result", right=["took"])
+    names = ("proxy", "enabled", "credentials", "last test", "took", "result")
+    out = table(
+        *names, right=["took"], spare=["took", "credentials", "last test"], cut=["last test", "result"]
+    )
     for p in rows:
         test = p.tested
         word = Text("enabled") if p.enabled else Text("disabled", "dim")
@@ -32,7 +35,7 @@ def proxies(rows: Sequence[ProxyView], now: float) -> Table:
             cells += ["–", "–", "–"]
         else:
             result = Text("works" if test.ok else "fails", "green" if test.ok else "red")
-            detail = f": {test.detail}" if test.detail else ""
+            detail = f": {line(test.detail)}" if test.detail else ""
             where = f"{ago(test.at, now)} from {test.runner}"
             cells += [where, milliseconds(test.ms), Text.assemble(result, detail)]
         row(out, *cells)

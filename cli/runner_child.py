@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 STEADY = 30.0
 MAX_DEATHS = 5
 EXIT_RESTART = 75
+#: Its credential was revoked, or its time is over: it would not be let in again.
+EXIT_ENDED = 76
 
 
 class RunnerFailed(TrafficBusterError):
@@ -59,6 +61,9 @@ class RunnerChild:
                 code = await (await self._start()).wait()
                 if code == EXIT_RESTART:
                     continue
+                if code == EXIT_ENDED:
+                    self._say("the runner of this machine is let in no more: its credential has ended")
+                    return
                 deaths = 1 if clock() - began > STEADY else deaths + 1
                 if deaths >= MAX_DEATHS or code in (2, 4):
                     raise RunnerFailed(f"the runner ended with exit code {code}:\n{self._last_lines()}")

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from broker_config.api import PlatformView, RunnerView
+from broker_config.words import size
 
-from .table import row, table
-from .words import ago, clock_time, coloured, size
+from .table import Table, row, table
+from .words import ago, clock_time, coloured
 
 
 def runners(rows: Sequence[RunnerView], now: float) -> Table:
-    out = table("id", "state", "busy", "platforms", "cpu", "memory", "seen", right=["busy", "cpu", "memory"])
+    names = ("id", "state", "busy", "platforms", "cpu", "memory", "seen")
+    right = ["busy", "cpu", "memory"]
+    out = table(*names, right=right, spare=["memory", "cpu"], cut=["platforms"])
     for r in rows:
         row(
             out,
@@ -31,7 +34,7 @@ def runners(rows: Sequence[RunnerView], now: float) -> Table:
 
 
 def runner(r: RunnerView, now: float) -> RenderableType:
-    facts = Table.grid(padding=(0, 2))
+    facts = Grid.grid(padding=(0, 2))
     for name, value in (
         ("id", r.id),
         ("state", coloured(r.state)),

@@ -13,6 +13,7 @@ from broker_config.errors import Problem, SpecError
 T = TypeVar("T")
 
 _MAX_BYTES = 8 << 20
+_BINARY = "it is not UTF-8 text; a job spec is YAML, JSON or TOML"
 
 
 def read(path: str) -> dict[str, Any]:
@@ -24,17 +25,24 @@ def read(path: str) -> dict[str, Any]:
         try:
             text = sys.stdin.read(_MAX_BYTES + 1)
         except UnicodeDecodeError:
-            raise SpecError([Problem("", "it is not UTF-8 text")], "standard input") from None
+            raise SpecError([Problem("", _BINARY)], "standard input") from None
         return _object(_yaml(text, "standard input"), "standard input")
     file = Path(path)
     try:
         text = file.read_text("utf-8")
     except UnicodeDecodeError:
-        raise SpecError([Problem("", "it is not UTF-8 text")], path) from None
+        raise SpecError([Problem("", _BINARY)], path) from None
+    except FileNotFoundError:
+        what = "No such file; name a job spec (.yaml, .json or .toml), or - for standard input"
+        raise SpecError([Problem("", what)], path) from None
+    except IsADirectoryError:
+        raise SpecError([Problem("", "it is a folder; name the job spec in it")], path) from None
     except OSError as e:
         raise SpecError([Problem("", e.strerror or str(e))], path) from None
     except ValueError as e:
         raise SpecError([Problem("", f"cannot be the name of a file: {e}")]) from None
+    if not text.strip():
+        return _object(None, path)
     match file.suffix.lower():
         case ".json":
             try:
@@ -97,7 +105,7 @@ def _yaml(text: str, source: str) -> Any:
 
 def _object(value: Any, source: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise SpecError(
-            [Problem("", "it holds no job: a job is an object with targets and sessions")], source
-        )
+        what = "it is empty" if value is None else "it holds no job"
+        what += "; a job is an object with targets and sessions, such as `tb jobs schema` describes"
+        raise SpecError([Problem("", what)], source)
     return value

@@ -13,6 +13,7 @@ import httpx
 
 from broker_config.errors import Problem, SpecError
 from broker_config.origin import Origin
+from broker_config.side_file import side_file
 from broker_config.target_list import MAX_BYTES, Entry, TargetFile, checked, parse
 
 #: Sitemaps that an index may name.
@@ -51,7 +52,11 @@ async def with_targets(
         except TimeoutError:
             raise _wrong(place, f"it cannot be fetched within {_PATIENCE:g} s") from None
     else:
-        found = await asyncio.to_thread(_from_files, (folder if named is None else Path()) / place)
+        if named is None:
+            path = side_file(place, folder, "targets_file")
+        else:
+            path = side_file(place, Path(), "--targets", beside="")
+        found = await asyncio.to_thread(_from_files, path)
     rows, bad = checked(found.files)
     bad = [*found.bad, *bad]
     if bad and not skip_bad:

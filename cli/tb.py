@@ -7,9 +7,43 @@ from typing import Annotated
 
 import typer
 
-from .commands import artifacts, context, jobs, journeys, orchestrator, profiles, proxies, runners, sessions
+from .commands import (
+    artifacts,
+    context,
+    jobs,
+    journeys,
+    keys,
+    login,
+    nats,
+    orchestrator,
+    profiles,
+    projects,
+    proxies,
+    runners,
+    secrets,
+    sessions,
+    targets,
+    tokens,
+    users,
+)
+from .commands.audit import audit
 from .commands.context import client, run, settings
-from .commands.options import AllowScripts, Browser, DataDir, Json, Origins, Slots
+from .commands.kill import kill
+from .commands.options import (
+    AllowScripts,
+    Anonymous,
+    Browser,
+    Contact,
+    DataDir,
+    Host,
+    Insecure,
+    Json,
+    Origins,
+    PublicOrigin,
+    Slots,
+    TlsCert,
+    TlsKey,
+)
 from .failure import in_words
 
 app = typer.Typer(
@@ -26,11 +60,24 @@ for name, group in (
     ("sessions", sessions),
     ("runners", runners),
     ("artifacts", artifacts),
+    ("targets", targets),
     ("proxies", proxies),
+    ("secrets", secrets),
+    ("users", users),
+    ("tokens", tokens),
+    ("projects", projects),
     ("profiles", profiles),
+    ("nats", nats),
     ("orchestrator", orchestrator),
+    ("keys", keys),
 ):
     app.add_typer(group.app, name=name)
+
+
+app.command("audit")(audit)
+app.command("login")(login.login)
+app.command("logout")(login.logout)
+app.command("kill")(kill)
 
 
 @app.callback()
@@ -38,12 +85,19 @@ def options(
     server: Annotated[
         str | None, typer.Option("--server", help="Orchestrator to talk to [TB_SERVER].")
     ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option("--token-file", help="Show the token in this file [TB_TOKEN_FILE, TB_TOKEN]."),
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="Settings file, TOML [TB_CONFIG].")] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error.")
     ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="PEM file of authorities to trust [TB_CA_FILE].")
+    ] = None,
 ) -> None:
-    context.keep(config, server=server, log_level=log_level)
+    context.keep(config, token_file=token_file, server=server, log_level=log_level, ca_file=ca_file)
 
 
 @app.command()
@@ -76,15 +130,30 @@ def up(
     data_dir: DataDir = None,
     port: Annotated[int | None, typer.Option("--port", help="Port of the orchestrator.")] = None,
     nats_port: Annotated[int | None, typer.Option("--nats-port", help="Port of the broker.")] = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address to serve on.")] = None,
+    host: Host = None,
+    nats_host: Annotated[
+        str | None, typer.Option("--nats-host", help="Address of the broker; not loopback: secure, with TLS.")
+    ] = None,
+    secure: Annotated[
+        bool | None, typer.Option("--secure", help="The broker lets in nobody without a credential.")
+    ] = None,
     cluster: Annotated[
         int | None, typer.Option("--cluster", help="Nodes of the broker: 1, or 3 for trial.")
     ] = None,
     slots: Slots = None,
     browser: Browser = None,
     allowed_origin: Origins = None,
+    contact: Contact = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure: Insecure = None,
+    anonymous: Anonymous = None,
+    public_origin: PublicOrigin = None,
     allow_scripts: AllowScripts = None,
     runner: Annotated[bool, typer.Option("--runner/--no-runner", help="Start a runner too.")] = True,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the whole log here, not its warnings alone.")
+    ] = False,
 ) -> None:
     """Run broker, orchestrator and a runner on this machine, until Ctrl-C."""
     with in_words():
@@ -94,14 +163,22 @@ def up(
             data_dir=data_dir,
             port=port,
             nats_port=nats_port,
+            nats_host=nats_host,
+            secure=secure,
             host=host,
             cluster=cluster,
             slots=slots,
             browsers=browser,
             allowed_origins=allowed_origin,
+            contact=contact,
             allow_scripts=allow_scripts,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            insecure=insecure,
+            anonymous=anonymous,
+            public_origins=public_origin,
         )
-        raise SystemExit(run(work(found, runner=runner)))
+        raise SystemExit(run(work(found, runner=runner, verbose=verbose)))
 
 
 @app.command()

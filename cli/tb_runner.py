@@ -43,6 +43,19 @@ def start(
     data_dir: Annotated[
         str | None, typer.Option("--data-dir", help="Where results wait that could not be sent.")
     ] = None,
+    join_token_file: Annotated[
+        Path | None,
+        typer.Option("--join-token-file", metavar="FILE", help="Join by this token, where it has not yet."),
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", help="Orchestrator to join at [TB_SERVER].")
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="PEM file of its authorities [TB_CA_FILE].")
+    ] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Join at another machine without TLS.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="Settings file, TOML [TB_CONFIG].")] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error.")
@@ -64,12 +77,46 @@ def start(
         "grace": grace,
         "data_dir": data_dir,
         "log_level": log_level,
+        "server": server,
+        "ca_file": ca_file,
+        "insecure": insecure,
     }
     with in_words("tb-runner"):
         from . import settings
         from .runner_process import run
 
-        raise SystemExit(asyncio.run(run(settings.load(flags, file=config))))
+        raise SystemExit(asyncio.run(run(settings.load(flags, file=config), join_token_file)))
+
+
+@app.command()
+def leave(
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", help="Where the runner keeps its credential.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings file, TOML [TB_CONFIG].")] = None,
+) -> None:
+    """Forget this runner's credential. An admin ends it for good by `tb runners revoke`."""
+    from .failure import in_words
+
+    with in_words("tb-runner"):
+        from broker_config.runner_credential import RunnerCredential, remove
+
+        from . import settings
+        from .output import err
+        from .runner_process import data_dir_of
+
+        at = data_dir_of(settings.load({"data_dir": data_dir}, file=config))
+        try:
+            found = RunnerCredential.load(at)
+        finally:
+            gone = remove(at)
+        name = found.runner if found else ""
+        said = (
+            f"runner {name} has left; `tb runners revoke {name}` ends its credential"
+            if gone
+            else (f"there is no credential in {at}")
+        )
+        err().print(said, markup=False)
 
 
 def main() -> None:

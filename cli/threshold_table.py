@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from broker_config.duration import Duration
 from broker_config.report import ReportThreshold
 
-from .table import row, table
+from .table import Table, row, table
 
 
 def plain(thresholds: Mapping[str, bool | None]) -> Table:
@@ -23,7 +22,7 @@ def plain(thresholds: Mapping[str, bool | None]) -> Table:
 
 def with_values(thresholds: Sequence[ReportThreshold]) -> Table:
     """With what each was, and whether it ends the job."""
-    out = table("threshold", "was", "", "", right=["was"])
+    out = table("threshold", "was", "", "rule", right=["was"])
     for t in thresholds:
         word = Text("ended the job", "bold red") if t.ended_job else _word(t.holds)
         row(out, t.threshold, t.shown if t.actual is not None else "–", word, Text(_rule(t), "dim"))

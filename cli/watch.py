@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, aclosing
 
 from rich.live import Live
 
-from broker_config.api import Progress, Snapshot, SocketProblem
+from broker_config.api import Log, Progress, Snapshot, SocketProblem
 from broker_config.errors import JobNotFound
-from broker_config.messages import JobProgress
+from broker_config.messages import JobLog, JobProgress
 
 from . import render
 from .client import Client
@@ -21,11 +21,16 @@ PLAIN_EVERY = 2.0
 
 
 async def watch(
-    client: Client, job: str, *, on_progress: Callable[[JobProgress], None] | None = None
+    client: Client,
+    job: str,
+    *,
+    on_progress: Callable[[JobProgress], None] | None = None,
+    on_log: Callable[[JobLog], None] | None = None,
 ) -> JobProgress:
     """Show the job's progress on stderr until it is finished; its last progress.
 
-    On a terminal a block is redrawn; elsewhere there is a line now and then. `on_progress` hears every state.
+    On a terminal a block is redrawn; elsewhere there is a line now and then. `on_progress` hears every state,
+    `on_log` what happens in sessions.
     """
     console = err()
     latest: JobProgress | None = None
@@ -44,10 +49,14 @@ async def watch(
             elif latest is not None:
                 live.update(render.live(latest, note), refresh=True)
 
-        messages = await stack.enter_async_context(aclosing(client.follow(job, say=say)))
+        messages = await stack.enter_async_context(
+            aclosing(client.follow(job, say=say, logs=on_log is not None))
+        )
         async for message in messages:
             if isinstance(message, SocketProblem):
                 raise JobNotFound(message.detail)
+            if isinstance(message, Log) and on_log is not None:
+                on_log(message.log)
             if not isinstance(message, Snapshot | Progress):
                 continue
             latest = message.progress

@@ -1,4 +1,4 @@
-"""Numbers, times and states as the command line writes them."""
+"""States and moments as the command line writes them; `broker_config.words` has numbers and times."""
 
 from __future__ import annotations
 
@@ -23,22 +23,6 @@ STATE_COLOURS = {
     "cancelled": "yellow",
     "dropped": "yellow",
 }
-
-
-def milliseconds(value: float | None) -> str:
-    """`85 ms`, `2.35 s`; `–` for none."""
-    if value is None:
-        return "–"
-    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"
-
-
-def size(value: float) -> str:
-    """`512 B`, `12.3 KB`, `4.0 GB`."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def ago(then: float, now: float) -> str:

@@ -8,50 +8,81 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
 import psutil
 
-from broker_config.errors import RegistrationRefused
-from broker_config.messages import ControlReply, Heartbeat, RunnerSettings, RunnerState
+from broker_config.errors import (
+    BrokerRefused,
+    CredentialEnded,
+    MessageError,
+    RegistrationRefused,
+    SettingsError,
+)
+from broker_config.grant import SignedGrant
+from broker_config.kill import Kill
+from broker_config.messages import (
+    ControlReply,
+    Dispatch,
+    Heartbeat,
+    PlatformOffer,
+    RunnerSettings,
+    RunnerState,
+)
+from broker_config.operator_mode import JS_PREFIX, runner_inbox
 from broker_config.proxy_pool import ProxyTrial
-from broker_config.subjects import token
+from broker_config.subjects import (
+    RUNNER_REGISTER,
+    RUNNER_SECRET,
+    quarantine,
+    runner_register,
+    runner_secret,
+    token,
+)
 
 from .core import names
 from .core.backoff import Backoff
 from .core.capacity import Saturation, default_slots, may_start
+from .core.killed import Killed
 from .gate.event import EgressEvent
 from .settings import RunnerConfig
 from .work.artifact_store import ArtifactStore
 from .work.clock import Clock, system_clock
 from .work.control import Control
+from .work.credential_keeper import CredentialKeeper
 from .work.executor import Executor
 from .work.faults import Faults
 from .work.gate import Gate
 from .work.heart import Heart
 from .work.identity import Identity, own_version
+from .work.job_secrets import JobSecrets
 from .work.job_talk import JobTalk
 from .work.lease_keeper import LeaseKeeper
-from .work.link import Link, linked
+from .work.link import ANEW, Link, linked
+from .work.log_mask import LogMask
 from .work.machine import Machine, Usage
 from .work.outbox import Outbox
-from .work.pool_reader import PoolReader
 from .work.pools import Pools
 from .work.proxy_tests import ProxyTests
 from .work.pull import Pull
 from .work.registration import Registration
 from .work.running import Running
+from .work.secret_reader import SecretReader
 from .work.slot import Slot
 from .work.spool import Spool
 from .work.tasks import main_error, unless
+from .work.trust import Trust
 
 log = logging.getLogger(__name__)
 
 #: Why `Runner.run` returned: told to end, told to start anew, or told twice.
 ExitReason = Literal["drained", "restart", "killed"]
+#: Seconds for which traffic waits at most for word of kills after the broker was away.
+HOLD = 2.0
 #: Exit code of the process after `restart`: the service manager starts it again.
 EXIT_RESTART = 75
 
@@ -73,7 +104,7 @@ class Runner:
         rng: random.Random | None = None,
         hostname: str = "",
     ) -> None:
-        self.config = config
+        self.config = config = _by_credential(config)
         self.executor = executor
         self.clock = clock or system_clock()
         self._rng = rng or random.SystemRandom()
@@ -90,7 +121,7 @@ class Runner:
             cores=cores,
             memory_bytes=memory,
             started_at=self.clock.wall(),
-            platforms=lambda: executor.platforms,
+            platforms=self._offers,
             labels=config.labels,
             pool=config.pool,
             scripts=config.allow_scripts,
@@ -98,9 +129,18 @@ class Runner:
         )
         self.state: RunnerState = "online"
         self.faults = Faults()
+        self._log_mask = LogMask()
         #: True once an orchestrator has accepted it.
         self.registered = asyncio.Event()
         self._subjects: list[str] = []
+        self._kills = Killed()
+        self.trust = Trust(clock=self.clock.wall, fixed=self._fixed_keys)
+        self._held: asyncio.TimerHandle | None = None
+        self._keeper = None
+        if config.credential is not None:
+            self._keeper = CredentialKeeper(
+                config.credential, config.data_dir, clock=self.clock.wall, backoff=Backoff(self._rng)
+            )
         self._exit: ExitReason = "drained"
         self._refusal: RegistrationRefused | None = None
         self._ending = asyncio.Event()
@@ -143,6 +183,27 @@ class Runner:
     def reregister(self) -> None:
         self._registration.again()
 
+    def obey_kills(self, kills: Sequence[Kill]) -> None:
+        """End what they cover without grace, its traffic first; take nothing of it any more."""
+        self._kills.put(kills)
+        for run in self.running:
+            kill = self._kills.of(run.dispatch)
+            if kill is None:
+                continue
+            d = run.dispatch
+            self.executor.cut(d.job)
+            if run.reason is None:  # it hears of it more than once
+                log.warning("session %d of job %s is ended: %s", d.session, d.job, kill.words)
+            run.end("cancelled")
+
+    def renew(self, job: str, grants: Sequence[SignedGrant]) -> None:
+        """Let running sessions of the job go on, where an orchestrator says so."""
+        for signed in grants:
+            try:
+                self.executor.renew(self.trust.grant(job, signed))
+            except MessageError as e:
+                log.warning("a grant of job %s is not taken: %s", job, e)
+
     def test_proxies(self, trial: ProxyTrial | None, reply: str) -> ControlReply | None:
         """The refusal, or None: the answer goes to the subject `reply` when the test is done."""
         return self._proxy_tests.put(trial, reply)
@@ -156,20 +217,29 @@ class Runner:
 
     async def run(self) -> ExitReason:
         try:
-            await self._run()
+            with self._log_mask.installed():
+                await self._run()
         except ExceptionGroup as group:
             raise main_error(group) from None
+        except BrokerRefused as e:
+            if self._keeper is None or isinstance(e, CredentialEnded):
+                raise
+            raise CredentialEnded(f"{e}. This runner's credential has ended; {ANEW}") from None
         if self._refusal is not None:
             raise self._refusal
         return self._exit
 
     async def _run(self) -> None:
         config = self.config
+        keeper = self._keeper
         async with linked(
             config.nats,
             name=f"runner {self.runner}",
             timeout=config.connect_timeout_s,
             credentials=config.credentials,
+            login=keeper.login() if keeper else None,
+            tls=keeper.current.tls() if keeper else None,
+            inbox_prefix=runner_inbox(self.runner) if keeper else None,
         ) as self.link:
             try:
                 if not await unless(self._ending, self.executor.start()):
@@ -200,6 +270,8 @@ class Runner:
             "heartbeat": self._beat(),
             "end": self._end(),
         }
+        if self._keeper is not None:
+            sides["credential"] = self._keeper.run(self.link)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(side, name=name) for name, side in sides.items()]
             try:
@@ -281,12 +353,22 @@ class Runner:
             self.leases,
             backoff=Backoff(self._rng, most=5.0),
             changed=self._gate.look,
+            writer=self.runner if self._keeper else None,
         )
         self.talk = JobTalk(link, self.runner, clock=clock.wall)
         self.artifacts = ArtifactStore(
-            link, self.runner, new_id=lambda: names.random_token(self._rng, 22), wall=clock.wall
+            link,
+            self.runner,
+            new_id=lambda: names.random_token(self._rng, 22),
+            wall=clock.wall,
+            named=self._keeper is not None,
         )
-        reader = PoolReader(link, prefix=config.js_prefix)
+        reader = SecretReader(
+            link, runner=self.runner, instance=self.instance, subject=lambda: self._secret_subject
+        )
+        self.secrets = JobSecrets(
+            link, reader, self._log_mask, clock=time.monotonic, limit=lambda: 0.5 * self.leases.length
+        )
         self.pools = Pools(
             link,
             reader,
@@ -300,7 +382,9 @@ class Runner:
             link, reader, self.runner, wall=clock.wall, clock=time.monotonic, version=own_version()
         )
         self.executor.on_egress = self._egress_event
-        self._control = Control(link, self.runner, self.running, self, clock=clock.wall)
+        self._control = Control(
+            link, self.runner, self.running, self, clock=clock.wall, named=self._keeper is not None
+        )
         self._heart = Heart(
             link,
             self.runner,
@@ -309,7 +393,11 @@ class Runner:
             sampled=self._sampled,
         )
         self._registration = Registration(
-            link, self._identity.request(), backoff=Backoff(self._rng), accepted=self._accepted
+            link,
+            self._identity.request(),
+            backoff=Backoff(self._rng),
+            accepted=self._accepted,
+            subject=runner_register(self.runner) if self._keeper else RUNNER_REGISTER,
         )
         self._pulls = [
             Pull(
@@ -320,13 +408,15 @@ class Runner:
                 sent_after=self.leases.sent_after,
                 backoff=Backoff(self._rng, most=2.0),
                 missing=self._registration.again,
+                across=self._keeper is not None,
             )
             for n in range(self.slots)
         ]
         self._on_change.append(self._heart.beat_now)
         self._on_waking.append(self.leases.check)
         link.on_down.append(self._gate.look)
-        link.on_up += [self._registration.again, self.outbox.back, self._gate.look, self._heart.beat_now]
+        link.on_up += [self._hold, self._registration.again, self.outbox.back]
+        link.on_up += [self._gate.look, self._heart.beat_now]
 
     def _heartbeat(self, usage: Usage) -> Heartbeat:
         return self._identity.heartbeat(
@@ -338,6 +428,10 @@ class Runner:
             f"{self.config.js_prefix}.CONSUMER.MSG.NEXT.{settings.stream}.{consumer}"
             for _, consumer in [*sorted(settings.consumers.items()), *sorted(self._scripts(settings).items())]
         ]
+        self.trust.learn(settings)
+        self.executor.contact = settings.contact
+        self.obey_kills(settings.kills)
+        self._let_go()
         self.leases.length = settings.lease_s
         self._heart.interval = settings.heartbeat_s
         again = "again " if self.registered.is_set() else ""
@@ -346,8 +440,37 @@ class Runner:
         self.registered.set()
         self._gate.look()
 
+    @property
+    def _secret_subject(self) -> str:
+        """With a credential the broker vouches for the runner's name in it."""
+        return runner_secret(self.runner) if self._keeper else RUNNER_SECRET
+
+    def quarantine(self, kind: str) -> str:
+        return quarantine(kind, self.runner if self._keeper else None)
+
+    def _fixed_keys(self) -> Sequence[str]:
+        return self._keeper.current.dispatch_keys if self._keeper else ()
+
+    def _offers(self) -> Sequence[PlatformOffer]:
+        """Of what it has, what its credential is for."""
+        wanted = self._keeper.current.platforms if self._keeper else []
+        return [o for o in self.executor.platforms if not wanted or o.platform in wanted]
+
     def _scripts(self, settings: RunnerSettings) -> dict[str, str]:
         return settings.script_consumers if self.config.allow_scripts else {}
+
+    def _hold(self) -> None:
+        """It was away: before anything more reaches a site, it hears what was killed meanwhile. Where nobody
+        tells, sessions go on: that the orchestrators are away is no reason to end them."""
+        if self._held is None:
+            self.executor.hold(True)
+            self._held = asyncio.get_running_loop().call_later(HOLD, self._let_go)
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            self.executor.hold(False)
 
     # --- what its parts ask --------------------------------------------------------------------------------
 
@@ -361,6 +484,9 @@ class Runner:
 
     def is_cancelled(self, job: str) -> bool:
         return self._control.is_cancelled(job)
+
+    def is_killed(self, dispatch: Dispatch) -> bool:
+        return self._kills.of(dispatch) is not None
 
     def saturated_since(self, then: float) -> bool:
         return self._saturation.seen_since(then)
@@ -398,3 +524,33 @@ class Runner:
         log.info("runner %s is %s", self.runner, state)
         for call in self._on_change:
             call()
+
+
+def _by_credential(config: RunnerConfig) -> RunnerConfig:
+    """What the runner's credential says of it, where it has one. Raises `SettingsError`."""
+    credential = config.credential
+    if credential is None:
+        return config
+    if config.name not in ("", credential.runner):
+        raise SettingsError(
+            f"--name {config.name}: this runner has joined as {credential.runner}, in {config.data_dir}; "
+            "choose another --data-dir, or `tb-runner leave` forgets that"
+        )
+    if config.pool not in (None, credential.pool):
+        raise SettingsError(
+            f"--pool {config.pool}: this runner's credential is for "
+            f"{f'the pool {credential.pool}' if credential.pool else 'no pool'}; it needs another invite"
+        )
+    if config.allow_scripts and not credential.scripts:
+        raise SettingsError(
+            "--allow-scripts: this runner's credential is not for scripts of users; it needs an invite made "
+            "with --allow-scripts"
+        )
+    usual = config.nats == RunnerConfig(data_dir=config.data_dir).nats
+    return msgspec.structs.replace(
+        config,
+        name=credential.runner,
+        pool=credential.pool,
+        nats=",".join(credential.nats) if usual and credential.nats else config.nats,
+        js_prefix=JS_PREFIX,
+    )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from broker_config.runner_credential import RunnerCredential
+
 
 class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes."""
@@ -16,6 +18,9 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     nats: str = "nats://127.0.0.1:4222"
     #: NATS credentials file.
     credentials: Path | None = None
+    #: The runner's own credential, kept in `data_dir`: it says its id, its pool and what it may offer, and
+    #: where the broker is, unless `nats` is set to something else than the usual address.
+    credential: RunnerCredential | None = None
     #: The runner's id, 1 to 64 characters of A-Z a-z 0-9 _ -; made up from the host's name when empty.
     name: str = ""
     #: Sessions at once; 0 takes as many as cores and memory bear.

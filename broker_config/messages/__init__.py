@@ -6,6 +6,7 @@ browser metric, seconds elsewhere; sizes are bytes.
 """
 
 from .artifact import ArtifactReply, ArtifactRequest
+from .audit_entry import AuditEntry, AuditResult
 from .control import ControlReply, JobCommand, JobControl, RunnerCommand, RunnerControl
 from .dispatch import Dispatch
 from .heartbeat import Heartbeat, RunnerState, RunningSession
@@ -33,13 +34,18 @@ from .registration import (
     RegisterRequest,
     RunnerSettings,
 )
+from .renewal import RenewReply, RenewRequest
+from .secret import SEALED, SecretBundle, SecretKind, SecretRefusal, SecretReply, SecretRequest
 
 __all__ = [
     "PROTOCOL",
     "PROTOCOL_OLDEST",
+    "SEALED",
     "STATUSES",
     "ArtifactReply",
     "ArtifactRequest",
+    "AuditEntry",
+    "AuditResult",
     "ConductorRecord",
     "ControlReply",
     "Counts",
@@ -61,11 +67,18 @@ __all__ = [
     "RefusalCode",
     "RegisterReply",
     "RegisterRequest",
+    "RenewReply",
+    "RenewRequest",
     "RunnerCommand",
     "RunnerControl",
     "RunnerSettings",
     "RunnerState",
     "RunningSession",
+    "SecretBundle",
+    "SecretKind",
+    "SecretRefusal",
+    "SecretReply",
+    "SecretRequest",
     "SessionRecord",
     "SessionStatus",
     "StepRecord",

@@ -6,21 +6,29 @@ from typing import Literal
 
 import msgspec
 
+from broker_config.grant import SignedGrant
+from broker_config.kill import Kill
 from broker_config.proxy_pool import ProxyTest, ProxyTrial
 
 from .registration import PROTOCOL
 
-JobCommand = Literal["cancel", "pause", "resume"]
+JobCommand = Literal["cancel", "pause", "resume", "kill", "renew"]
 RunnerCommand = Literal["pause", "resume", "drain", "restart", "stop_session", "reregister", "test_proxies"]
 
 
 class JobControl(msgspec.Struct, frozen=True, kw_only=True):
-    """Orchestrator → all runners that hold sessions of the job."""
+    """Orchestrator → all runners that hold sessions of the job.
+
+    `kill` says what a command `kill` covers. One of a project or of the fleet comes on `job.control.all`, for
+    no job of its own. `renew` brings new `grants` for sessions that run: one for each set of origins.
+    """
 
     job: str
     command: JobCommand
     protocol: int = PROTOCOL
     reason: str = ""
+    kill: Kill | None = None
+    grants: list[SignedGrant] = []
 
 
 class RunnerControl(msgspec.Struct, frozen=True, kw_only=True):

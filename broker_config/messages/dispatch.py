@@ -9,11 +9,16 @@ from broker_config.behaviour import Behaviour
 from broker_config.data import Row
 from broker_config.device import Device
 from broker_config.egress import Egress, ThirdParty
+from broker_config.grant import SignedGrant
 from broker_config.job_spec import Limits
 from broker_config.journey import Journey
+from broker_config.people import DEFAULT_PROJECT
 from broker_config.script import Script
 
 from .registration import own_protocol
+
+#: Seconds for which a dispatch may be begun after it was sent. What waits for longer is sent anew.
+DISPATCH_LIFE = 3600.0
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,6 +63,14 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rate: float | None = None
     artifacts: Artifacts | None = None
     script: Script | None = None
+    project: str = DEFAULT_PROJECT
+    #: When it was sent, by the orchestrator's clock. One that is older than `DISPATCH_LIFE` is not run any
+    #: more: what somebody has kept and sends again. 0: it does not say, and does not age.
+    issued_at: float = 0.0
+    #: Who sent it had read the bucket `kills` up to this revision.
+    kills: int = 0
+    #: Where its job may go; nothing is done beyond it.
+    grant: SignedGrant | None = None
 
     @property
     def message_id(self) -> str:

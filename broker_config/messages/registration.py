@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from broker_config.kill import Kill
+
 #: Protocol version that this code speaks, and the oldest that it still understands.
 PROTOCOL = 1
 PROTOCOL_OLDEST = 1
@@ -59,6 +61,15 @@ class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
     consumers: dict[str, str] = {}
     #: The consumers of scripted jobs, by platform; for runners that allow scripts.
     script_consumers: dict[str, str] = {}
+    #: Public keys of which one must have signed each dispatch; empty where this is not asked for. A runner
+    #: whose credential names one goes by that.
+    dispatch_keys: list[str] = []
+    #: Kills that hold now.
+    kills: list[Kill] = []
+    #: The orchestrator's clock, s since 1970; 0 where it does not say.
+    now: float = 0.0
+    #: Whom to ask about the traffic: an address that each request tells.
+    contact: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

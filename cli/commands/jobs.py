@@ -10,116 +10,66 @@ import typer
 from cli.failure import in_words
 
 from .context import client, run
-from .options import (
-    CancelOnInterrupt,
-    JobId,
-    Json,
-    Platform,
-    Pool,
-    Sessions,
-    SkipBadTargets,
-    SpecFile,
-    TargetsFile,
-    Url,
-    Vus,
-)
+from .job_options import JobFlags, takes_job
+from .options import DEFAULT_PROJECT, CancelOnInterrupt, JobId, Json, OfProject, Wide
 
 app = typer.Typer(help="Submit, watch, list and steer jobs.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("submit")
+@takes_job
 def submit(
-    file: SpecFile = None,
-    url: Url = None,
-    targets: TargetsFile = None,
-    skip_bad_targets: SkipBadTargets = False,
-    sessions: Sessions = None,
-    vus: Vus = None,
-    platform: Platform = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name in lists and reports.")] = None,
-    dwell: Annotated[str | None, typer.Option("--dwell", help="Time on a page: 2s, or 1s-3s.")] = None,
-    threshold: Annotated[
-        list[str] | None, typer.Option("--threshold", help="Such as 'load.p95 < 2500ms'; repeatable.")
-    ] = None,
-    priority: Annotated[int | None, typer.Option("--priority", help="0 (last) to 9 (first).")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Makes the plan reproducible.")] = None,
-    pool: Pool = None,
+    job: JobFlags,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
     idempotency_key: Annotated[
         str | None, typer.Option("--idempotency-key", help="The same key never makes a second job.")
     ] = None,
+    project: OfProject = DEFAULT_PROJECT,
     json: Json = False,
 ) -> None:
     """Submit a job from a file, from flags, or from both (flags win)."""
     with in_words():
         from cli import jobs as commands
 
-        flags = {
-            "url": url,
-            "targets": targets,
-            "skip_bad_targets": skip_bad_targets,
-            "sessions": sessions,
-            "vus": vus,
-            "platform": platform,
-            "name": name,
-            "dwell": dwell,
-            "threshold": threshold,
-            "priority": priority,
-            "seed": seed,
-            "pool": pool,
-        }
         work = commands.submit(
             client(),
-            file,
-            flags,
+            *job,
             watching=watch,
             cancelling=cancel_on_interrupt,
             key=idempotency_key,
+            project=project,
             json=json,
         )
         raise SystemExit(run(work))
 
 
 @app.command("plan")
-def jobs_plan(
-    file: SpecFile = None,
-    url: Url = None,
-    targets: TargetsFile = None,
-    skip_bad_targets: SkipBadTargets = False,
-    sessions: Sessions = None,
-    vus: Vus = None,
-    platform: Platform = None,
-    pool: Pool = None,
-    json: Json = False,
-) -> None:
+@takes_job
+def jobs_plan(job: JobFlags, project: OfProject = DEFAULT_PROJECT, json: Json = False) -> None:
     """Show what a job would run, and about how long it takes: nothing is stored, no target is asked."""
     with in_words():
         from cli.plan import plan
 
-        flags = {
-            "url": url,
-            "targets": targets,
-            "skip_bad_targets": skip_bad_targets,
-            "sessions": sessions,
-            "vus": vus,
-            "platform": platform,
-            "pool": pool,
-        }
-        run(plan(client(), file, flags, json=json))
+        run(plan(client(), *job, project=project, json=json))
 
 
 @app.command("list")
 def jobs_list(
-    state: Annotated[str | None, typer.Option("--state", help="Only jobs in this state.")] = None,
+    state: Annotated[
+        Literal["queued", "running", "paused", "cancelling", "finished"] | None,
+        typer.Option("--state", help="Only jobs in this state."),
+    ] = None,
+    project: Annotated[str | None, typer.Option("--project", help="Only jobs of this project.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")] = 50,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """List jobs, newest first."""
     with in_words():
         from cli import jobs as commands
 
-        run(commands.show_list(client(), state=state, limit=limit, json=json))
+        run(commands.show_list(client(), state=state, project=project, limit=limit, json=json, wide=wide))
 
 
 @app.command("show")

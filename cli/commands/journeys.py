@@ -26,6 +26,10 @@ def journeys_check(
     session: Annotated[int, typer.Option("--session", min=1, help="Which session of the job.")] = 1,
     browser: Browser = None,
     pictures: Annotated[Path, typer.Option("--pictures", help="Folder for its pictures.")] = Path(),
+    secrets: Annotated[
+        Path | None,
+        typer.Option("--secrets", help="JSON file with values of secrets; without it they are asked for."),
+    ] = None,
     allowed_origin: Origins = None,
     json: Json = False,
 ) -> None:
@@ -39,6 +43,7 @@ def journeys_check(
             url=url,
             session=session,
             pictures=pictures,
+            secrets=secrets,
             json=json,
         )
         raise SystemExit(run(work))

@@ -9,7 +9,7 @@ import typer
 from cli.failure import in_words
 
 from .context import client, run
-from .options import Json
+from .options import Json, Wide
 
 app = typer.Typer(
     help="Pools of proxies by which sessions can leave.", no_args_is_help=True, rich_markup_mode=None
@@ -42,13 +42,14 @@ def proxies_list(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show the proxies of this pool.")
     ] = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """List pools, or the proxies of one, without their credentials."""
     with in_words():
         from cli import proxies as commands
 
-        run(commands.show_list(client(), name, json=json))
+        run(commands.show_list(client(), name, json=json, wide=wide))
 
 
 @app.command("test")
@@ -56,13 +57,14 @@ def proxies_test(
     name: PoolName,
     url: Annotated[str, typer.Option("--url", help="Ask for this URL through each proxy.")] = "",
     runner: Annotated[str, typer.Option("--runner", help="Test from this runner.")] = "",
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Test each proxy of a pool from a runner; exit code 4 if an enabled one does not work."""
     with in_words():
         from cli import proxies as commands
 
-        raise SystemExit(run(commands.test(client(), name, url=url, runner=runner, json=json)))
+        raise SystemExit(run(commands.test(client(), name, url=url, runner=runner, json=json, wide=wide)))
 
 
 @app.command("enable")

@@ -64,7 +64,7 @@ class Artifacts:
             raise ArtifactNotFound(str(e)) from None
         meta = await self._meta(parsed)
         if meta is None:
-            raise ArtifactNotFound(f"there is no artifact {name}; it was not kept, or its time is over")
+            raise ArtifactNotFound.of(name)
         return _as_view(parsed, meta), self._content(meta)
 
     async def _content(self, meta: ObjectMeta) -> AsyncIterator[bytes]:

@@ -39,7 +39,12 @@ class Attendance:
                 return
             run = self._jobs.runs.get(said.job)
             runner = self._roster.get(said.runner)
-            if run is None or runner is None or said.event != "started":
+            if runner is None or said.event != "started":
+                return
+            if said.job in self._jobs.finished or (run is not None and run.is_ending):
+                self._unheard.add(said.job)
+                self._jobs.wake.set()
+            if run is None:
                 return
             _hold(run, said.session, said.attempt, said.platform, runner, self._jobs.clock())
 
@@ -75,7 +80,9 @@ class Attendance:
         """Tell runners that still run sessions of a job which is over; heartbeats come once a second."""
         unheard, self._unheard = self._unheard, set()
         for job in unheard:
-            await self._jobs.store.announce(job, "cancel")
+            run = self._jobs.runs.get(job)
+            kill = self._jobs.kill_of(run.job) if run is not None else self._jobs.kills.get(f"job-{job}")
+            await self._jobs.store.announce(job, "kill" if kill else "cancel", kill=kill)
 
 
 def _hold(run: JobRun, session: int, attempt: int, platform: str, runner: RunnerView, now: float) -> None:

@@ -10,14 +10,18 @@ import msgspec
 from broker_config import codec
 from broker_config.errors import Conflict, JobNotFound, MessageError
 from broker_config.job import Job
+from broker_config.kill import Kill
 from broker_config.messages import ConductorRecord, ErrorInfo, OwedStatus
 from broker_config.streams import PROGRESS
 from broker_config.subjects import CONDUCTOR, session_record
+from orchestrator.core.ceilings import Ceilings
 from orchestrator.core.job_run import JobRun
+from orchestrator.core.kill import Kills
 from orchestrator.core.plan import Plan
 
 from .jet import Jet
 from .job_store import JobStore
+from .target_watch import TargetWatch
 
 #: Ranges in one record: two numbers of seven digits each stay far below the broker's 1 MiB.
 MAX_RANGES = 20_000
@@ -38,8 +42,32 @@ class Conducted:
         self.finished: set[str] = set()
         #: Jobs to which something has happened since they were last steered.
         self.touched: set[str] = set()
+        #: What is killed, as it is known now.
+        self.kills = Kills()
+        #: Where jobs may go, and what was found out of that; None: nobody asks.
+        self.watch: TargetWatch | None = None
+        #: Those of origins, for all jobs together.
+        self.ceilings = Ceilings()
         #: Set when there is something to do before the next tick.
         self.wake = asyncio.Event()
+
+    def kill_of(self, job: Job) -> Kill | None:
+        """The kill that covers the job."""
+        return self.kills.of(job.id, job.project, job.kills)
+
+    def killed(self, kill: Kill) -> None:
+        """A kill is heard of: what it covers is to be steered now."""
+        self.touched |= {id for id, run in self.runs.items() if self.kill_of(run.job) is not None}
+        self.wake.set()
+
+    def cleared(self, job: Job) -> bool:
+        """Whether sessions of the job may be sent to its origins now."""
+        return self.watch is None or self.watch.cleared(job)
+
+    def touch(self, id: str) -> None:
+        """The job is to be steered now."""
+        self.touched.add(id)
+        self.wake.set()
 
     def must_lead(self) -> None:
         """Asked before each write that a successor could not undo. Raises `Conflict`."""
@@ -59,6 +87,7 @@ class Conducted:
             checkpoint_revision=checkpoint_revision,
             conductor_seq=last.revision if last else 0,
         )
+        run.ceilings = self.ceilings
         # Updates that the conductor before published after its last checkpoint must not be repeated.
         run.progress_seq += 1_000 if checkpoint else 0
         self.runs[job.id] = run

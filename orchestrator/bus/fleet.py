@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 import msgspec
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from broker_config import codec
@@ -16,22 +17,44 @@ from broker_config.messages import Heartbeat
 from broker_config.streams import RUNNERS
 from broker_config.subjects import RUNNER_HEARTBEATS
 from orchestrator.core.roster import Roster
+from orchestrator.core.turnstile import Turnstile
 
+from .claim import Claim
 from .jet import Jet
 from .quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
 STREAM = f"KV_{RUNNERS.name}"
+MAX_SLOTS = 10_000
+#: Heartbeats of one runner in a second; those beyond are not even read.
+MOST_BEATS = 20
+#: Heartbeats that may wait here, and after how many of them others have their turn.
+MAX_WAITING = 20_000
+YIELD_EVERY = 50
 SWEEP_EVERY = 0.5
 #: A runner's document is written anew at least this often while it is heard, s.
 REMEMBER_EVERY = 60.0
 
 
 class Fleet:
-    """`run` keeps the roster until cancelled. `clock` gives seconds since 1970."""
+    """`run` keeps the roster until cancelled. `clock` gives seconds since 1970; a heartbeat that says more of
+    a runner than its credential allows (`problem`) counts for nothing. Heartbeats are heard
+    on `ears`, where that is another connection."""
 
-    def __init__(self, jet: Jet, quarantine: Quarantine, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        jet: Jet,
+        quarantine: Quarantine,
+        *,
+        clock: Callable[[], float],
+        problem: Claim | None = None,
+        ears: Client | None = None,
+    ) -> None:
+        self._ears = ears or jet.nc
+        self._problem = problem
+        self._turnstile = Turnstile(MOST_BEATS)
+        self._heard = 0
         self._jet = jet
         self._quarantine = quarantine
         self._clock = clock
@@ -47,7 +70,7 @@ class Fleet:
             group.create_task(self._restore(), name="remembered runners")
             group.create_task(self._sweep(), name="sweep of runners")
             group.create_task(self._remember(), name="remember runners")
-            sub = await self._jet.nc.subscribe(RUNNER_HEARTBEATS, cb=self._hear)
+            sub = await self._ears.subscribe(RUNNER_HEARTBEATS, cb=self._hear, pending_msgs_limit=MAX_WAITING)
             self.listening.set()
             try:
                 await asyncio.Event().wait()
@@ -79,10 +102,24 @@ class Fleet:
     # --- feeding -----------------------------------------------------------------------------------------
 
     async def _hear(self, msg: Msg) -> None:
+        self._heard += 1
+        if self._heard % YIELD_EVERY == 0:
+            # The client hands over all that has come without ever letting anybody else run.
+            await asyncio.sleep(0)
+        if not self._turnstile.lets(msg.subject, self._clock()):
+            return
         try:
             beat = codec.decode(msg.data, Heartbeat)
             if msg.subject.rpartition(".")[2] != beat.runner:
                 raise MessageError(f"a heartbeat of {beat.runner} came on {msg.subject}")
+            offers = [offer.platform for offer in beat.platforms]
+            wrong = self._problem and self._problem(beat.runner, beat.pool, offers, scripts=beat.scripts)
+            if wrong and wrong.passing:
+                return
+            if wrong:
+                raise MessageError(wrong.text)
+            if not 0 <= beat.slots <= MAX_SLOTS:
+                raise MessageError(f"it says that it has {beat.slots} slots")
         except MessageError as e:
             self._quarantine.put("heartbeat", msg.subject, msg.data, str(e))
             return

@@ -55,6 +55,15 @@ class Ack(NamedTuple):
     duplicate: bool = False
 
 
+class ToPublish(NamedTuple):
+    """A message with its `Nats-Msg-Id`, and headers of its own."""
+
+    subject: str
+    data: bytes
+    id: str
+    headers: Mapping[str, str] = {}
+
+
 class Entry(NamedTuple):
     """The last message of a subject. `deleted` for a marker: removed or expired."""
 
@@ -92,27 +101,35 @@ class Jet:
         *,
         message_id: str | None = None,
         expected_last: int | None = None,
+        expected_last_of_stream: int | None = None,
         ttl: int | None = None,
     ) -> Ack:
         """Publish and wait until the stream has it. `expected_last` is the sequence that must be the last of
-        the subject (0: none); else `Conflict`. `ttl` in seconds. `StreamFull` when it takes no more."""
+        the subject (0: none), `expected_last_of_stream` that of the whole stream; else `Conflict`. `ttl` in
+        seconds. `StreamFull` when it takes no more."""
         headers: dict[str, str] = {}
         if message_id is not None:
             headers["Nats-Msg-Id"] = message_id
         if expected_last is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_last)
+        if expected_last_of_stream is not None:
+            headers["Nats-Expected-Last-Sequence"] = str(expected_last_of_stream)
         if ttl is not None:
             headers["Nats-TTL"] = f"{ttl}s"
         answer = await self._ask(subject, data, headers)
         return Ack(answer["seq"], bool(answer.get("duplicate")))
 
-    async def publish_marker(self, subject: str, expected_last: int) -> None:
-        """Delete a key of a bucket, if its revision is still `expected_last`; else `Conflict`."""
+    async def publish_marker(self, subject: str, expected_last: int, *, ttl: int | None = None) -> Ack:
+        """Delete a key of a bucket, if its revision is still `expected_last`; else `Conflict`. The marker
+        stays for `ttl` seconds, or for good."""
         headers = {"KV-Operation": "DEL", "Nats-Expected-Last-Subject-Sequence": str(expected_last)}
-        await self._ask(subject, b"", headers)
+        if ttl is not None:
+            headers["Nats-TTL"] = f"{ttl}s"
+        answer = await self._ask(subject, b"", headers)
+        return Ack(answer["seq"])
 
-    async def publish_all(self, messages: Sequence[tuple[str, bytes, str]]) -> list[Ack]:
-        """Publish `(subject, data, message id)`s in order, in atomic batches (the stream must allow them).
+    async def publish_all(self, messages: Sequence[ToPublish]) -> list[Ack]:
+        """Publish messages in order, in atomic batches (the stream must allow them).
 
         A batch that holds a message which the stream has already is published one by one instead.
         """
@@ -122,21 +139,28 @@ class Jet:
             acks += await self._batch(part) if len(part) > 1 else [await self._one(part[0])]
         return acks
 
-    async def _one(self, message: tuple[str, bytes, str]) -> Ack:
-        subject, data, message_id = message
-        return await self.publish(subject, data, message_id=message_id)
+    async def _one(self, message: ToPublish) -> Ack:
+        headers = {**message.headers, "Nats-Msg-Id": message.id}
+        answer = await self._ask(message.subject, message.data, headers)
+        return Ack(answer["seq"], bool(answer.get("duplicate")))
 
-    async def _batch(self, part: Sequence[tuple[str, bytes, str]]) -> list[Ack]:
+    async def _batch(self, part: Sequence[ToPublish]) -> list[Ack]:
         batch = uuid.uuid4().hex
-        for n, (subject, data, message_id) in enumerate(part[:-1], 1):
-            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(n), "Nats-Msg-Id": message_id}
+        for n, (subject, data, message_id, own) in enumerate(part[:-1], 1):
+            headers = {
+                **own,
+                "Nats-Batch-Id": batch,
+                "Nats-Batch-Sequence": str(n),
+                "Nats-Msg-Id": message_id,
+            }
             if n == 1:
                 # The first is answered, so that a refusal shows before the rest is sent.
                 await self._ask(subject, data, headers, empty_ok=True)
             else:
                 await self.nc.publish(subject, data, headers=headers)
-        subject, data, message_id = part[-1]
+        subject, data, message_id, own = part[-1]
         headers = {
+            **own,
             "Nats-Batch-Id": batch,
             "Nats-Batch-Sequence": str(len(part)),
             "Nats-Batch-Commit": "1",

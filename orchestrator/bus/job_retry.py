@@ -24,7 +24,7 @@ class JobRetry:
         self._store = store
         self._sessions = sessions
 
-    async def retry(self, job: str, *, source: str = "api") -> Job:
+    async def retry(self, job: str, *, source: str = "api", submitted_by: str = "") -> Job:
         """Submit the new job. Raises `JobNotFound`; `IllegalTransition` if the job is not finished, or if
         nothing in it failed; and what a submit raises."""
         document = await self._store.get(job)
@@ -34,7 +34,14 @@ class JobRetry:
         if not failed:
             raise IllegalTransition(f"no session of job {job} failed or was lost; there is nothing to retry")
         spec = retry_spec(document, failed)
-        made, _ = await self._store.submit(spec, source=source, idempotency_key=None, retry_of=job)
+        made, _ = await self._store.submit(
+            spec,
+            source=source,
+            idempotency_key=None,
+            retry_of=job,
+            project=document.project,
+            submitted_by=submitted_by,
+        )
         return made
 
     async def _failed(self, job: str) -> list[int]:

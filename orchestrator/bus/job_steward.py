@@ -45,6 +45,8 @@ class JobSteward:
 
     async def _steer(self, run: JobRun, now: float) -> None:
         """Bring the job's state to where its owner and its records want it."""
+        await self._obey_kill(run)
+        await self._obey_targets(run)
         job = run.job
         if (
             job.desired != "cancel"
@@ -57,7 +59,7 @@ class JobSteward:
         waiting_for = self._waiting_for(run)
         begun = bool(run.in_flight or run.fold.done.count)
         # A load that goes by the clock starts it when somebody is there to run its sessions.
-        starts = not run.schedule.timed or self._is_served(run, now)
+        starts = not run.schedule.timed or (self._is_served(run, now) and self._jobs.cleared(run.job))
         if run.schedule.timed:
             begun |= run.job.desired == "run" and starts
         state = job_machine.next_state(run.job, dispatched_any=begun, all_ended=run.fold.finished)
@@ -77,6 +79,22 @@ class JobSteward:
             await self._cancel(run, now)
         else:
             await self._time.fall_back(run, self._attendance.lanes, now)
+
+    async def _obey_kill(self, run: JobRun) -> None:
+        """A killed job is cancelled, whatever its owner wanted of it; its runners are told once more."""
+        kill = self._jobs.kill_of(run.job)
+        if kill is None or run.job.ended_by == "kill":
+            return
+        await self._jobs.change(run, desired="cancel", ended_by="kill", reason=kill.words)
+        await self._jobs.store.announce(run.id, "kill", kill.words, kill)
+
+    async def _obey_targets(self, run: JobRun) -> None:
+        """A job that may not go where it goes (any more) is cancelled, with the reason."""
+        watch, job = self._jobs.watch, run.job
+        if watch is None or job.desired == "cancel" or not (words := watch.refusal(job)):
+            return
+        await self._jobs.change(run, desired="cancel", ended_by="targets", reason=words)
+        await self._jobs.store.announce(run.id, "cancel", words)
 
     def _waiting_for(self, run: JobRun) -> list[str]:
         if run.job.desired != "run":
@@ -130,6 +148,7 @@ class JobSteward:
         await self._herald.save(run, now)
         log.info("job %s is finished: %s %s", run.id, run.job.verdict, run.job.reason)
         del self._jobs.runs[run.id]
+        self._jobs.ceilings.forget(run.id)
         self._jobs.finished.add(run.id)
         await self._queue.withdraw_all(f.seq for f in run.in_flight.values() if f.seq)
 

@@ -1,17 +1,19 @@
 """Pools of proxies in the bucket `proxies`: those that users keep, and those that jobs bring.
 
-Nothing that leaves here holds credentials, but what `of_job` gives for another job.
+All of it is sealed. Nothing that leaves here holds credentials, but what `get`, `of_job` and
+`used_by` give to those who pass them on to runners.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from broker_config import codec
 from broker_config.api import ProxyImport, ProxyPoolRow, ProxyPoolView, ProxyView
-from broker_config.errors import Conflict, NameRefused, PoolNotFound, Problem, SpecError
+from broker_config.errors import Conflict, NameRefused, PoolNotFound, Problem, SealBroken, SpecError
 from broker_config.job_spec import JobSpec
 from broker_config.proxy import Proxy, read_proxies
 from broker_config.proxy_pool import (
@@ -21,14 +23,18 @@ from broker_config.proxy_pool import (
     ProxyTests,
     job_pool_key,
     mark,
+    place,
     pool_key,
     pool_subject,
     tests_key,
 )
+from broker_config.seal import Seal
 from broker_config.streams import PROXIES
 from orchestrator.core.pool_edit import merged, nothing_usable, switched
 
 from .jet import Jet
+
+log = logging.getLogger(__name__)
 
 STREAM = f"KV_{PROXIES.name}"
 _ATTEMPTS = 20
@@ -44,8 +50,9 @@ class ProxyStore:
     """Every change is a compare-and-set. Every call may raise `BrokerUnavailable`; those that name a pool
     raise `PoolNotFound`."""
 
-    def __init__(self, jet: Jet, *, clock: Callable[[], float]) -> None:
+    def __init__(self, jet: Jet, seal: Seal, *, clock: Callable[[], float]) -> None:
         self._jet = jet
+        self._seal = seal
         self._clock = clock
 
     # --- pools of users ----------------------------------------------------------------------------------
@@ -171,6 +178,15 @@ class ProxyStore:
         found, _ = await self._read(job_pool_key(job), ProxyPool)
         return None if found is None else found.proxies
 
+    async def used_by(self, job: str, pool: str | None) -> tuple[ProxyPool, int]:
+        """What a job of this `egress.pool` leaves by, for its runners, and its revision."""
+        if pool is not None:
+            return await self.get(pool)
+        found, revision = await self._read(job_pool_key(job), ProxyPool)
+        if found is None:
+            raise PoolNotFound(f"the proxies of job {job} are kept no longer")
+        return found, revision
+
     async def jobs(self) -> list[tuple[str, float]]:
         """The jobs whose own proxies are kept, and since when."""
         prefix = pool_subject("job.")
@@ -185,6 +201,25 @@ class ProxyStore:
         """Remove the key, without a trace of what it held."""
         await self._jet.api(f"STREAM.PURGE.{STREAM}", {"filter": pool_subject(key)})
 
+    async def seal_all(self) -> int:
+        """Seal what is not, or with an older key; how many that were."""
+        prefix, sealed = pool_subject(""), 0
+        for subject in await self._jet.subjects(STREAM, pool_subject(">")):
+            entry = await self._jet.get(STREAM, subject)
+            if entry is None or entry.deleted or self._seal.is_current(entry.value):
+                continue
+            at, data = place(subject.removeprefix(prefix)), entry.value
+            try:
+                data = self._seal.open(at, data) if self._seal.is_sealed(data) else data
+                await self._jet.publish(subject, self._seal.seal(at, data), expected_last=entry.revision)
+            except SealBroken as e:
+                log.warning("%s", e)
+            except Conflict:
+                continue  # whoever has changed it has sealed it
+            else:
+                sealed += 1
+        return sealed
+
     # --- the bucket --------------------------------------------------------------------------------------
 
     async def _tests(self, name: str) -> dict[str, ProxyTest]:
@@ -195,14 +230,17 @@ class ProxyStore:
         entry = await self._jet.get(STREAM, pool_subject(key))
         if entry is None or entry.deleted:
             return None, 0 if entry is None else entry.revision
-        return codec.decode(entry.value, kind), entry.revision
+        data = entry.value
+        if self._seal.is_sealed(data):
+            data = self._seal.open(place(key), data)
+        return codec.decode(data, kind), entry.revision
 
     async def _write(self, key: str, value: ProxyPool | ProxyTests, revision: int | None) -> None:
         data = codec.encode(value)
         if len(data) > MAX_POOL_BYTES:
             kilobytes = f"{len(data) // 1000} KB; at most {MAX_POOL_BYTES // 1000} KB"
             raise SpecError([Problem("lines", f"the pool has {kilobytes} can be stored; make two of it")])
-        await self._jet.publish(pool_subject(key), data, expected_last=revision)
+        await self._jet.publish(pool_subject(key), self._seal.seal(place(key), data), expected_last=revision)
 
     async def _known(self) -> str:
         names = await self.names()

@@ -1,4 +1,4 @@
-"""Ends the keeping of the proxies that jobs have brought."""
+"""Seals what the bucket of proxies holds unsealed, and ends the keeping of those that jobs have brought."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn
 
-from broker_config.errors import BrokerError, JobNotFound, MessageError
+from broker_config.errors import BrokerError, JobNotFound, MessageError, SealBroken
 from broker_config.proxy_pool import job_pool_key
 
 from .job_store import JobStore
@@ -29,10 +29,15 @@ class ProxySweep:
         self._clock = clock
 
     async def run(self) -> NoReturn:
+        unsealed = True
         while True:
             try:
+                if unsealed:
+                    if sealed := await self._proxies.seal_all():
+                        log.info("%d values of the bucket of proxies are sealed now", sealed)
+                    unsealed = False
                 await self.sweep()
-            except (BrokerError, MessageError) as e:
+            except (BrokerError, MessageError, SealBroken) as e:
                 log.debug("proxies of jobs are not swept now: %s", e)
             await asyncio.sleep(EVERY)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 from broker_config import codec
 from broker_config.api import ProxyTestReport, RunnerView
@@ -10,27 +10,39 @@ from broker_config.errors import BrokerUnavailable, Conflict, Problem, SpecError
 from broker_config.messages import ControlReply, RunnerControl
 from broker_config.origin import Origin
 from broker_config.proxy_pool import MAX_TRIAL, TRIAL_LIMIT, ProxyTrial
+from broker_config.seal import Seal
 from broker_config.subjects import runner_control
 from orchestrator.core import admission
+from orchestrator.core.target_rules import Grounds
 
 from .fleet import Fleet
 from .jet import Jet
 from .proxy_store import ProxyStore
+from .trial_ticket import LIFE, TrialTicket
 
 #: Seconds in which a runner has tested what one order names; it tests some of them at once.
 ANSWER_LIMIT = 2 * TRIAL_LIMIT + 5.0
 
 
 class ProxyTrials:
-    """`allowed_origins` as in the settings."""
+    """`grounds` are those of all projects; `clock` gives seconds since 1970."""
 
     def __init__(
-        self, jet: Jet, proxies: ProxyStore, fleet: Fleet, *, allowed_origins: Collection[str] = ()
+        self,
+        jet: Jet,
+        proxies: ProxyStore,
+        fleet: Fleet,
+        seal: Seal,
+        *,
+        clock: Callable[[], float],
+        grounds: Grounds | None = None,
     ) -> None:
         self._jet = jet
+        self._seal = seal
+        self._clock = clock
         self._proxies = proxies
         self._fleet = fleet
-        self._allowed_origins = allowed_origins
+        self._grounds = grounds or Grounds()
 
     async def test(self, name: str, *, first: int = 0, url: str = "", runner: str = "") -> ProxyTestReport:
         """Test proxies of the pool from index `first` on, disabled ones too, and remember what came of it.
@@ -42,7 +54,22 @@ class ProxyTrials:
         self._check(url)
         pool, revision = await self._proxies.get(name)
         chosen = self._runner(runner)
-        trial = ProxyTrial(pool=name, revision=revision, first=first, count=MAX_TRIAL, url=url)
+        ticket = TrialTicket(
+            runner=chosen,
+            pool=name,
+            revision=revision,
+            first=first,
+            count=MAX_TRIAL,
+            until=self._clock() + LIFE,
+        )
+        trial = ProxyTrial(
+            pool=name,
+            revision=revision,
+            first=first,
+            count=MAX_TRIAL,
+            url=url,
+            ticket=ticket.sealed(self._seal),
+        )
         reply = await self._ask(chosen, trial)
         if not reply.ok:
             raise Conflict(f"runner {chosen} did not test the pool {name}: {reply.detail}")
@@ -61,7 +88,7 @@ class ProxyTrials:
             Origin.of(url)
         except ValueError as e:
             raise SpecError([Problem("url", str(e))]) from None
-        if refused := admission.refusals([("url", url)], self._allowed_origins):
+        if refused := admission.refusals([("url", url)], self._grounds):
             raise SpecError(refused)
 
     def _runner(self, wanted: str) -> str:

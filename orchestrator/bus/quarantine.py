@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from broker_config import codec
 from broker_config.errors import BrokerError
+from broker_config.log_limit import LogLimit
 from broker_config.messages import Quarantined, quarantined
 from broker_config.subjects import quarantine
 
@@ -27,6 +28,7 @@ class Quarantine:
         self._jet = jet
         self._name = name
         self._clock = clock
+        self._limit = LogLimit(clock)
         self._waiting: asyncio.Queue[tuple[str, Quarantined]] = asyncio.Queue(MAX_WAITING)
         #: Messages by kind since the start.
         self.counts: Counter[str] = Counter()
@@ -34,7 +36,9 @@ class Quarantine:
     def put(self, kind: str, subject: str, data: bytes, reason: str) -> None:
         """Take a message of `kind` (what it should have been) out of the way."""
         self.counts[kind] += 1
-        log.warning("a message on %s could not be used: %s", subject, reason)
+        if (left_out := self._limit.left_out(kind)) is not None:
+            more = f" ({left_out} more of this kind before it)" if left_out else ""
+            log.warning("a message on %s could not be used: %s%s", subject, reason, more)
         if not self._waiting.full():
             self._waiting.put_nowait(
                 (kind, quarantined(subject, data, reason, at=self._clock(), by=self._name))

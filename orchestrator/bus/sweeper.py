@@ -14,7 +14,9 @@ from collections import deque
 
 from nats.aio.msg import Msg
 
-from broker_config.streams import DISPATCH, MAX_DELIVER
+from broker_config.messages import Dispatch
+from broker_config.messages.dispatch import DISPATCH_LIFE
+from broker_config.streams import DISPATCH, LEASE, MAX_DELIVER
 from broker_config.subjects import dispatch_consumer
 from orchestrator.core import attempts
 from orchestrator.core.in_flight import InFlight
@@ -72,9 +74,11 @@ class Sweeper:
         if not doubtful:
             self._suspects.clear()
             return
-        there = {q.seq for q in await self._queue.scan()}
+        there = {q.seq: q.dispatch for q in await self._queue.scan()}
         for run, session, flight in doubtful:
             if flight.seq in there:
+                if await self._renewed(run, session, flight, there[flight.seq], now):
+                    continue
                 flight.missed = 0
                 if attempts.poisonous(flight.holders, self._roster.died):
                     status, error = attempts.poison(flight.holders)
@@ -85,7 +89,19 @@ class Sweeper:
             # Twice: its record may be on its way to the fold.
             if flight.missed >= 2:
                 await self._send_again(run, session, flight)
-        await self._find_exhausted(doubtful, there)
+        await self._find_exhausted(doubtful, set(there))
+
+    async def _renewed(
+        self, run: JobRun, session: int, flight: InFlight, dispatch: Dispatch, now: float
+    ) -> bool:
+        """Sends a message anew before it is too old to be run; one that a runner may hold is left alone."""
+        if not dispatch.issued_at or now - dispatch.issued_at < DISPATCH_LIFE / 2:
+            return False
+        if flight.held_at and now - flight.held_at <= LEASE:
+            return False
+        if await self._queue.withdraw(flight.seq):
+            run.put_back(session, flight.attempt_seen + 1 if flight.attempt_seen else flight.attempt)
+        return True
 
     async def _send_again(self, run: JobRun, session: int, flight: InFlight) -> None:
         made = max(flight.attempt_seen, flight.attempt)

@@ -31,14 +31,15 @@ ANONYMOUS = Principal(kind="anonymous")
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request takes. `public` takes nothing; `fleet` the role of the whole; `project` that in the
-    object's project."""
+    """What a request takes. `public` takes nothing; `known` that it is known who asks (or that those who are
+    not may do something); `fleet` the role of the whole; `project` that in the object's project."""
 
-    scope: Literal["public", "fleet", "project"]
+    scope: Literal["public", "known", "fleet", "project"]
     role: Role = "viewer"
 
 
 PUBLIC = Access(scope="public")
+KNOWN = Access(scope="known")
 
 
 def reaches(have: Role | None, need: Role) -> bool:
@@ -59,6 +60,8 @@ def may(principal: Principal, access: Access, project: str | None = None) -> boo
     is listed or made is narrowed by `role_in`."""
     if access.scope == "public":
         return True
+    if access.scope == "known":
+        return principal.kind != "anonymous" or principal.role is not None
     if access.scope == "fleet":
         return reaches(principal.role, access.role)
     if project is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 
 class Bitmap:
     """Mutable; `bytes(bitmap)` is its wire form, bit `session - 1` little end first."""
@@ -33,19 +31,6 @@ class Bitmap:
 
     def __bytes__(self) -> bytes:
         return bytes(self._bits)
-
-    def missing(self) -> Iterator[tuple[int, int]]:
-        """Inclusive ranges of the sessions that are not in the set."""
-        first = None
-        for i in range(1, self.size + 1):
-            if i in self:
-                if first is not None:
-                    yield first, i - 1
-                    first = None
-            elif first is None:
-                first = i
-        if first is not None:
-            yield first, self.size
 
 
 def ranges(sessions: list[int]) -> list[tuple[int, int]]:

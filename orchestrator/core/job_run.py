@@ -11,7 +11,7 @@ from broker_config.threshold import Threshold
 from broker_config.threshold import parse as parse_threshold
 
 from .alarm import Alarm
-from .bitmap import ranges
+from .ceilings import Ceilings
 from .fallback import Lanes
 from .fold import Fold
 from .in_flight import InFlight
@@ -62,6 +62,8 @@ class JobRun:
         self.schedule = Schedule(job.spec.load)
         rate = job.spec.limits.rate
         self.budget = RateBudget(rate) if rate is not None else None
+        #: Those of origins, for all jobs together.
+        self.ceilings = Ceilings()
         pool = job.spec.dispatch_pool
         #: By the lane that was asked for: the lanes that a session may get, first choice first.
         self.chains = {lane_of(p, pool): [lane_of(c, pool) for c in plan.chain(p)] for p in plan.platforms}
@@ -120,8 +122,40 @@ class JobRun:
         if self.budget is not None:
             self._at_once = self._expected(lanes, now)
             most = min(most, self.budget.room(self._at_once))
+        if self.ceilings.active:
+            most = min(most, self._ceiling_room(routed, lanes, now))
         chosen = choose(routed, free, most, lambda session: self._is_ready(session, now))
         return Offer(self.id, self.priority, chosen) if chosen.items else None
+
+    def _ceiling_room(self, routed: list[tuple[str, Line]], lanes: Lanes, now: float) -> int:
+        """By the sessions that are first in line: those behind wait for them."""
+        self._at_once = self._expected(lanes, now)
+        project, room = self.job.project, 0
+        for _, line in routed:
+            if (first := line.first()) is None:
+                continue
+            reach = self.plan.reach(first.session)
+            self.ceilings.expect(self.id, project, reach, self._at_once)
+            found = self.ceilings.room(project, reach)
+            room += self._at_once if found is None else found
+        return room
+
+    def _share(self, session: int) -> tuple[bool, float | None]:
+        """Whether the session may begin, and its share of the rate ceilings."""
+        project, limit, reach = self.job.project, None, frozenset[str]()
+        if self.ceilings.active:
+            reach = self.plan.reach(session)
+            if self.ceilings.room(project, reach) == 0:
+                return False, None
+            limit = self.ceilings.rate(project, reach)
+        rate = limit
+        if self.budget is not None:
+            rate = self.budget.take(session, self._at_once, limit)
+            if rate is None:
+                return False, None
+        if self.ceilings.active:
+            self.ceilings.enter(self.id, session, project, reach, rate)
+        return True, rate
 
     def _expected(self, lanes: Lanes, now: float) -> int:
         """Sessions that can run at once, by the slots that are online."""
@@ -168,6 +202,7 @@ class JobRun:
                 flight.start_at = d.start_at or 0.0
                 # A runner may have been given it, and a broker that died may not know that any more.
                 flight.given_at = now
+                self._count(d.session, d.rate)
                 if self.budget is not None and d.rate is not None:
                     self.budget.recover(d.session, d.rate)
             else:
@@ -189,8 +224,8 @@ class JobRun:
             item = self._lines[self.lane_asked(offered.session)].pop()
             if item is None:
                 continue
-            rate = self.budget.take(item.session, self._at_once) if self.budget is not None else None
-            if self.budget is not None and rate is None:
+            may, rate = self._share(item.session)
+            if not may:
                 self._lines[self.lane_asked(item.session)].put_back(item)
                 break
             dispatch = self.plan.dispatch(
@@ -213,6 +248,7 @@ class JobRun:
             # A runner has told of its start before the broker's answer was here.
             flight.seq, flight.attempt = seq, message.attempt
         flight.start_at = message.start_at or 0.0
+        self._count(message.session, message.rate)
         self.dirty = True
 
     def apply(self, seq: int, record: SessionRecord | ConductorRecord, at: float | None = None) -> list[int]:
@@ -267,12 +303,6 @@ class JobRun:
                 if flight := self.in_flight.get(session):
                     flight.written_off = True
 
-    def open_ranges(self, sessions: Iterable[int] | None = None) -> list[tuple[int, int]]:
-        """Ranges of sessions without a record: all, or of the given ones."""
-        if sessions is None:
-            return list(self.fold.done.missing())
-        return ranges([s for s in sessions if s not in self.fold.done])
-
     def waiting_sessions(self) -> Iterator[int]:
         for line in self._lines.values():
             for item in line:
@@ -298,6 +328,7 @@ class JobRun:
     def _fly(self, session: int, lane: str, seq: int, attempt: int, now: float) -> InFlight:
         flight = InFlight(lane=lane, seq=seq, attempt=attempt, since=now)
         self.in_flight[session] = flight
+        self._count(session, None)
         platform = self.plan.platform(session)
         if session > self.sent_to.get(platform, 0):
             self.sent_to[platform] = session
@@ -305,10 +336,15 @@ class JobRun:
         self.by_lane[lane] = self.by_lane.get(lane, 0) + 1
         return flight
 
+    def _count(self, session: int, rate: float | None) -> None:
+        """At the ceilings of its origins, from now on."""
+        self.ceilings.enter(self.id, session, self.job.project, self.plan.reach(session), rate)
+
     def _land(self, session: int) -> InFlight | None:
         flight = self.in_flight.pop(session, None)
         if flight:
             self.by_lane[flight.lane] -= 1
+            self.ceilings.release(self.id, session)
             if self.budget is not None:
                 self.budget.release(session)
         return flight

@@ -21,6 +21,7 @@ from broker_config.messages import Dispatch
 from broker_config.origin import Origin
 
 from .shares import split
+from .target_rules import normal_origin
 
 _DIRECT = Egress()
 #: Where nobody knows how many sessions there will be, the shares hold in every so many of them.
@@ -42,6 +43,8 @@ class Plan:
         self._device = spread(self._targets, self._platforms, [d.weight for d in self._devices])
         self._ranks = ranks(self._targets) if spec.data and spec.data.mode == "sequential" else None
         self._origins = _origins(spec)
+        self._everywhere = frozenset(str(normal_origin(o)) for o in self._origins)
+        self._reach: dict[int, frozenset[str]] = {}
 
     def target(self, session: int) -> int:
         """Index of the session's target in the spec."""
@@ -72,6 +75,16 @@ class Plan:
             case "random":
                 position = _drawn(f"{self.spec.seed or 0}.{session}.row")
         return position % len(data.rows)
+
+    def reach(self, session: int) -> frozenset[str]:
+        """The origins whose pages the session may open."""
+        target = self.target(session)
+        found = self._reach.get(target)
+        if found is None:
+            own = str(normal_origin(self.spec.targets[target].url))
+            found = self._everywhere if own in self._everywhere else self._everywhere | {own}
+            self._reach[target] = found
+        return found
 
     def dispatch(
         self,

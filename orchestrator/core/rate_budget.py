@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 #: Shares are whole numbers of this part of a request a second, so that they add up exactly.
 UNITS = 1_000_000
 
@@ -11,7 +13,7 @@ class RateBudget:
 
     def __init__(self, ceiling: float) -> None:
         self.ceiling = max(1, int(ceiling * UNITS))
-        self._shares: dict[int, int] = {}
+        self._shares: dict[Hashable, int] = {}
         self._taken = 0
 
     @property
@@ -27,25 +29,28 @@ class RateBudget:
         """How many more sessions can have their share, where `concurrency` are expected to run at once."""
         return max(0, self.ceiling - self._taken) // self._whole(concurrency)
 
-    def take(self, session: int, concurrency: int) -> float | None:
-        """Give the session its share, requests a second; None if too little is left."""
+    def take(self, session: Hashable, concurrency: int, at_most: float | None = None) -> float | None:
+        """Give the session its share, or less where it can use `at_most` so much, requests a second; None if
+        too little is left."""
         if session in self._shares:
             return self._shares[session] / UNITS
         share = self._whole(concurrency)
+        if at_most is not None:
+            share = max(1, min(share, round(at_most * UNITS)))
         if self._taken + share > self.ceiling:
             return None
         self._enter(session, share)
         return share / UNITS
 
-    def recover(self, session: int, rate: float) -> None:
+    def recover(self, session: Hashable, rate: float) -> None:
         """The session has this share already: another conductor gave it."""
         self.release(session)
         self._enter(session, round(rate * UNITS))
 
-    def release(self, session: int) -> None:
+    def release(self, session: Hashable) -> None:
         self._taken -= self._shares.pop(session, 0)
 
-    def _enter(self, session: int, share: int) -> None:
+    def _enter(self, session: Hashable, share: int) -> None:
         self._shares[session] = share
         self._taken += share
 

@@ -88,15 +88,14 @@ class Roster:
     def platforms(self) -> list[PlatformView]:
         return platforms(self.online())
 
-    def holding(self, job: str) -> dict[int, str]:
-        """The job's running sessions and who runs each."""
-        return {
-            s.session: r.id
-            for r in self._runners.values()
-            if r.state not in ("lost", "offline")
-            for s in r.running
-            if s.job == job
-        }
+    def holder(self, job: str, session: int) -> str | None:
+        """Who runs the session now, as far as heartbeats tell."""
+        for r in self._runners.values():
+            if r.state not in ("lost", "offline") and any(
+                (s.job, s.session) == (job, session) for s in r.running
+            ):
+                return r.id
+        return None
 
 
 def platforms(online: Iterable[RunnerView]) -> list[PlatformView]:

@@ -11,80 +11,115 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from broker_config import codec
 from broker_config.api import API_PREFIX
+from orchestrator.core.access import PUBLIC
 
-from . import artifacts, health, jobs, plans, proxies, reports, runners, sessions
+from . import (
+    artifacts,
+    audit_log,
+    enrolment,
+    health,
+    jobs,
+    kill,
+    login,
+    oidc,
+    people,
+    plans,
+    projects,
+    proxies,
+    reports,
+    runners,
+    secrets,
+    sessions,
+    socket_tickets,
+    targets,
+    tokens,
+)
+from .authentication import Authentication
 from .fan_out import FanOut
+from .job_projects import JobProjects
+from .landing import landing
 from .openapi import document
+from .origin_check import OriginCheck
 from .problems import HANDLERS, problem_response
+from .rate_limit import HandshakeLimit, RateLimit, RateLimits, RequestLimit
+from .security_headers import SecurityHeaders
+from .socket_watch import SocketWatch
 from .sockets import socket
+from .typed_route import GuardedRoute, TypedRoute
 from .web_state import WebState
 
 #: Where the built frontend stands, if it has been built.
 STATIC = Path(__file__).parent.parent / "static"
 
-_LANDING = f"""\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>TrafficBuster</title>
-<style>
-body {{ font: 17px/1.6 system-ui, sans-serif; color: #1f2a30 }}
-body {{ max-width: 40rem; margin: 12vh auto; padding: 0 1.25rem }}
-h1 {{ font-size: 2rem; letter-spacing: -0.02em; margin: 0 0 .5rem }}
-code {{ background: #eef2f3; padding: .1em .35em; border-radius: 4px }}
-ul {{ list-style: none; padding: 0; margin: 1.5rem 0 }}
-li + li {{ border-top: 1px solid #e1e7e9 }}
-li a {{ display: block; padding: .7rem 0; color: #0b5d6b; text-decoration: none }}
-li a:hover {{ text-decoration: underline }}
-</style>
-<h1>TrafficBuster</h1>
-<p>The orchestrator runs. Its frontend is not part of this installation; use the command line
-(<code>tb --help</code>) or the API:</p>
-<ul>
-<li><a href="{API_PREFIX}/ready">Status</a></li>
-<li><a href="{API_PREFIX}/jobs">Jobs</a></li>
-<li><a href="{API_PREFIX}/runners">Runners</a></li>
-<li><a href="{API_PREFIX}/openapi.json">The API as an OpenAPI document</a></li>
-<li><a href="{API_PREFIX}/job-schema">The JSON Schema of a job</a></li>
-</ul>
-</html>
-"""
+
+#: All that is described; what has no JSON to describe stands beside it.
+TYPED: list[TypedRoute] = [
+    *jobs.ROUTES,
+    *plans.ROUTES,
+    *reports.ROUTES,
+    *sessions.ROUTES,
+    *artifacts.ROUTES,
+    *runners.ROUTES,
+    *enrolment.ROUTES,
+    *proxies.ROUTES,
+    *audit_log.ROUTES,
+    *secrets.ROUTES,
+    *targets.ROUTES,
+    *kill.ROUTES,
+    *people.ROUTES,
+    *tokens.ROUTES,
+    *projects.ROUTES,
+    *login.ROUTES,
+    *health.ROUTES,
+    *socket_tickets.ROUTES,
+]
+
+
+async def openapi(request: Request) -> Response:
+    return Response(request.state.openapi, media_type="application/json")
+
+
+#: Everything under `API_PREFIX`; each says who may.
+GUARDED: list[GuardedRoute] = [
+    *TYPED,
+    *oidc.ROUTES,
+    artifacts.CONTENT,
+    GuardedRoute("/openapi.json", openapi, methods=["GET"], access=PUBLIC),
+]
 
 
 def create_app(state: WebState) -> Starlette:
     """The application over `state`, whose parts belong to the caller and must outlive it. Needs a server with
     lifespan; `WebServer` is one."""
 
+    described = codec.encode(document(TYPED, version=state.version))
+    job_projects = JobProjects(state.jobs)
+    limit = RateLimit(state.rates or RateLimits())
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        async with FanOut(feed=state.feed, jobs=state.jobs, fleet=state.fleet) as fan_out:
-            yield {"web": state, "fan_out": fan_out}
-
-    typed = [
-        *jobs.ROUTES,
-        *plans.ROUTES,
-        *reports.ROUTES,
-        *sessions.ROUTES,
-        *artifacts.ROUTES,
-        *runners.ROUTES,
-        *proxies.ROUTES,
-        *health.ROUTES,
-    ]
-    described = codec.encode(document(typed, version=state.version))
-
-    async def openapi(request: Request) -> Response:
-        return Response(described, media_type="application/json")
+        async with (
+            FanOut(feed=state.feed, jobs=state.jobs, fleet=state.fleet) as fan_out,
+            SocketWatch(state.authenticator, job_projects) as socket_watch,
+        ):
+            yield {
+                "web": state,
+                "fan_out": fan_out,
+                "job_projects": job_projects,
+                "rate_limit": limit,
+                "socket_watch": socket_watch,
+                "openapi": described,
+            }
 
     routes: list[BaseRoute] = [
-        Mount(API_PREFIX, routes=[*typed, artifacts.CONTENT, Route("/openapi.json", openapi)]),
+        Mount(API_PREFIX, routes=GUARDED),
         WebSocketRoute("/ws", socket),
         Route("/ws", _upgrade),
         _frontend(state.static),
@@ -93,7 +128,14 @@ def create_app(state: WebState) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        middleware=[Middleware(SecurityHeaders)],
+        # In this order: what costs nothing first.
+        middleware=[
+            Middleware(SecurityHeaders, names=state.names),
+            Middleware(OriginCheck, names=state.names),
+            Middleware(HandshakeLimit, limit=limit),
+            Middleware(Authentication, state=state),
+            Middleware(RequestLimit, limit=limit),
+        ],
     )
 
 
@@ -102,14 +144,10 @@ async def _upgrade(request: Request) -> Response:
     return problem_response(426, "/ws is a WebSocket; connect to it with ws:// or wss://", (), headers)
 
 
-async def _landing(request: Request) -> Response:
-    return HTMLResponse(_LANDING)
-
-
 def _frontend(static: Path | None) -> BaseRoute:
     if static is not None and (static / "index.html").is_file():
         return Mount("/", Frontend(directory=static, html=True))
-    return Route("/", _landing)
+    return Route("/", landing)
 
 
 class Frontend(StaticFiles):
@@ -123,35 +161,3 @@ class Frontend(StaticFiles):
             if e.status_code != 404 or not is_page:
                 raise
             return await super().get_response("index.html", scope)
-
-
-class SecurityHeaders:
-    """Headers that keep browsers from guessing, framing and telling; the API's answers are not cached."""
-
-    _ALWAYS = (
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-frame-options", b"DENY"),
-        (b"referrer-policy", b"same-origin"),
-        (
-            b"content-security-policy",
-            b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-            b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-        ),
-    )
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._ALWAYS]
-                if scope["path"].startswith(API_PREFIX):
-                    message["headers"].append((b"cache-control", b"no-store"))
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from broker_config.api import ArtifactPage
+from orchestrator.core.access import Access
 
 from .cursor import seal, unseal
-from .typed_route import TypedRoute
+from .job_projects import of_artifact, of_job
+from .typed_route import GuardedRoute, TypedRoute
 from .web_state import web
 
 #: By the ending of the file. Anything else is bytes: what a site has sent is never shown as a page of ours.
@@ -60,7 +61,21 @@ async def get_artifact(request: Request) -> Response:
 
 
 ROUTES = [
-    TypedRoute("GET", "/jobs/{id}/artifacts", list_artifacts, tag="artifacts", problems=(404, 502, 503)),
+    TypedRoute(
+        "GET",
+        "/jobs/{id}/artifacts",
+        list_artifacts,
+        tag="artifacts",
+        access=Access(scope="project"),
+        of=of_job,
+        problems=(404, 502, 503),
+    ),
 ]
 #: Not JSON, and so not described.
-CONTENT = Route("/artifacts/{name:path}", get_artifact, methods=["GET"])
+CONTENT = GuardedRoute(
+    "/artifacts/{name:path}",
+    get_artifact,
+    methods=["GET"],
+    access=Access(scope="project"),
+    of=of_artifact,
+)

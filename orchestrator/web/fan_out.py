@@ -7,6 +7,8 @@ import logging
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from broker_config.api import Fleet as FleetMessage
 from broker_config.errors import BrokerError, JobNotFound
 from broker_config.messages import JobProgress
@@ -35,8 +37,10 @@ class FanOut:
         self._fleet = fleet
         self._rooms: dict[str, Room] = {}
         self._fleet_clients: dict[SocketClient, int] = {}
+        #: Those of them who do not see what runs.
+        self._fleet_outsiders: set[SocketClient] = set()
         self._fleet_wanted = asyncio.Event()
-        self._fleet_packet: tuple[int, Packet] | None = None
+        self._fleet_packets: dict[bool, tuple[int, Packet]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -86,15 +90,18 @@ class FanOut:
         if room := self._rooms.get(job):
             room.leave(client)
 
-    def follow_fleet(self, client: SocketClient) -> None:
-        """Send runners and platforms now, and again whenever they change."""
-        seq, packet = self._fleet_now()
+    def follow_fleet(self, client: SocketClient, *, sees_jobs: bool = True) -> None:
+        """Send runners and platforms now, and again whenever they change; which sessions run where only to
+        those who see the jobs of all projects."""
+        seq, packet = self._fleet_now(sees_jobs)
         client.answer(packet, replaces=FLEET)
         self._fleet_clients[client] = seq
+        (self._fleet_outsiders.discard if sees_jobs else self._fleet_outsiders.add)(client)
         self._fleet_wanted.set()
 
     def unfollow_fleet(self, client: SocketClient) -> None:
         self._fleet_clients.pop(client, None)
+        self._fleet_outsiders.discard(client)
         client.forget(FLEET)
         if not self._fleet_clients:
             self._fleet_wanted.clear()
@@ -106,13 +113,16 @@ class FanOut:
         self.unfollow_fleet(client)
         client.close()
 
-    def _fleet_now(self) -> tuple[int, Packet]:
+    def _fleet_now(self, sees_jobs: bool) -> tuple[int, Packet]:
         version = self._fleet.version
-        if self._fleet_packet is None or self._fleet_packet[0] != version:
+        made = self._fleet_packets.get(sees_jobs)
+        if made is None or made[0] != version:
             runners, platforms = self._fleet.runners(), self._fleet.platforms()
+            if not sees_jobs:
+                runners = [msgspec.structs.replace(r, running=[]) for r in runners]
             packet = Packet(FleetMessage(seq=version, runners=runners, platforms=platforms))
-            self._fleet_packet = (version, packet)
-        return self._fleet_packet
+            made = self._fleet_packets[sees_jobs] = (version, packet)
+        return made
 
     async def _tell_fleet(self) -> None:
         """At most once a second."""
@@ -121,8 +131,8 @@ class FanOut:
             await self._fleet_wanted.wait()
             try:
                 version = await self._fleet.wait_changed(version)
-                seq, packet = self._fleet_now()
                 for client, seen in self._fleet_clients.items():
+                    seq, packet = self._fleet_now(client not in self._fleet_outsiders)
                     if seq > seen:
                         self._fleet_clients[client] = seq
                         client.state(FLEET, packet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from broker_config.api import Health
+from orchestrator.core.access import PUBLIC
 
 from .typed_route import Reply, TypedRoute
 from .web_state import web
@@ -22,8 +23,13 @@ async def ready(request: Request) -> Reply[Health]:
 
 
 ROUTES = [
-    TypedRoute("GET", "/health", health, tag="health"),
+    TypedRoute("GET", "/health", health, tag="health", access=PUBLIC),
     TypedRoute(
-        "GET", "/ready", ready, tag="health", statuses={200: "Ready.", 503: "Not ready; `detail` says why."}
+        "GET",
+        "/ready",
+        ready,
+        tag="health",
+        access=PUBLIC,
+        statuses={200: "Ready.", 503: "Not ready; `detail` says why."},
     ),
 ]

@@ -19,9 +19,20 @@ from .typed_route import Operation, TypedRoute
 _REF = "#/components/schemas/{name}"
 _SOCKET = """\
 The WebSocket at `/ws` takes `ClientMessage` and sends `ServerMessage`, both JSON text. The first message on a
-job is its snapshot; what follows has a greater `seq`. Close codes: 1008 too many messages, 1009 message too
-large, 1012 the orchestrator restarts, 1011 no answer to a ping. A client that does not read is cut off
-without one."""
+job is its snapshot; what follows has a greater `seq`. Programs send `Authorization: Bearer` at the handshake;
+browsers get a ticket by `POST /socket-tickets` first, and offer `Sec-WebSocket-Protocol: tb.v1, ticket.<…>`.
+Close codes: 1008 too many messages, 1009 message too large, 1012 the orchestrator restarts, 1011 no answer to
+a ping, 4401 the login or token has ended, 4403 the right to what is followed has. A client that does not read
+is cut off without one."""
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token: `tb tokens create`, `tb login`."},
+    "login": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-tb",
+        "description": "The login of a browser. Changes must come from a page of the server itself.",
+    },
+}
 
 
 def document(routes: Iterable[BaseRoute], *, version: str) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def document(routes: Iterable[BaseRoute], *, version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "TrafficBuster", "version": version or "0", "description": _SOCKET},
         "paths": paths,
-        "components": {"schemas": dict(sorted(components.items()))},
+        "components": {"schemas": dict(sorted(components.items())), "securitySchemes": _SCHEMES},
     }
 
 
@@ -57,7 +68,11 @@ def _operation(op: Operation, refs: dict[int, Any], components: dict[str, Any]) 
         out["description"] = description.strip()
     if parameters := list(_parameters(op, components)):
         out["parameters"] = parameters
-    problems = set(op.problems) | {500}
+    problems = set(op.problems) | {429, 500}
+    if op.access.scope != "public":
+        problems |= {401, 403}
+        out["security"] = [{"bearer": []}, {"login": []}]
+        out["x-access"] = _needs(op)
     if "body" in op.hints:
         out["requestBody"] = {"required": True, "content": _json(refs[id(op.hints["body"])])}
         problems |= {400, 413, 415, 422}
@@ -76,6 +91,17 @@ def _operation(op: Operation, refs: dict[int, Any], components: dict[str, Any]) 
         },
     }
     return out
+
+
+def _needs(op: Operation) -> str:
+    """In words, who may."""
+    match op.access.scope:
+        case "known":
+            return "whoever is known"
+        case "fleet":
+            return f"{op.access.role} of the fleet"
+        case _:
+            return f"{op.access.role} in {'the' if op.owned else 'a'} project"
 
 
 def _parameters(op: Operation, components: dict[str, Any]) -> Iterable[dict[str, Any]]:

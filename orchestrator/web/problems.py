@@ -15,15 +15,25 @@ from broker_config.api import API_PREFIX, Problem
 from broker_config.errors import (
     ArtifactNotFound,
     BrokerError,
+    BrokerIsOpen,
     BrokerUnavailable,
     Conflict,
     IllegalTransition,
+    InviteNotFound,
     JobNotFound,
+    JoinRefused,
+    KillHolds,
+    KillNotFound,
     MessageError,
     NameRefused,
+    PersonNotFound,
     PoolNotFound,
+    RunnerNotFound,
+    SealBroken,
+    SecretNotFound,
     SpecError,
     StreamFull,
+    TargetNotFound,
     TrafficBusterError,
 )
 from broker_config.errors import Problem as WrongField
@@ -37,7 +47,17 @@ STATUS: tuple[tuple[type[TrafficBusterError], int], ...] = (
     (JobNotFound, 404),
     (ArtifactNotFound, 404),
     (PoolNotFound, 404),
+    (PersonNotFound, 404),
+    (SecretNotFound, 404),
+    (TargetNotFound, 404),
+    (InviteNotFound, 404),
+    (RunnerNotFound, 404),
+    (JoinRefused, 403),
+    (BrokerIsOpen, 409),
+    (SealBroken, 502),
     (IllegalTransition, 409),
+    (KillHolds, 409),
+    (KillNotFound, 404),
     (Conflict, 409),
     (SpecError, 422),
     (NameRefused, 422),
@@ -75,6 +95,11 @@ def problem_response(
         errors=[{"where": e.where, "what": e.what} for e in errors],
     )
     return Response(codec.encode(problem), status, dict(headers) if headers else None, MEDIA_TYPE)
+
+
+def response_of(refused: RequestRefused) -> Response:
+    """For middleware, outside of which nobody turns exceptions into answers."""
+    return problem_response(refused.status_code, refused.detail, refused.errors, refused.headers)
 
 
 def status_of(error: TrafficBusterError) -> int:

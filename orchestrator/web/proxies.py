@@ -14,7 +14,9 @@ from broker_config.api import (
     ProxyTestOrder,
     ProxyTestReport,
 )
-from broker_config.errors import Problem
+from broker_config.errors import KillHolds, Problem
+from orchestrator.core.access import Access
+from orchestrator.core.kill import refusal as kill_refusal
 
 from .problems import RequestRefused
 from .typed_route import TypedRoute
@@ -73,6 +75,8 @@ async def test_proxies(request: Request, *, name: str, body: ProxyTestOrder) -> 
     Without a URL nobody but the proxy is talked to: that shows whether it answers, and takes the credentials.
     With one it is asked for through each.
     """
+    if fleet := (await web(request).kills.read()).get("fleet"):
+        raise KillHolds(kill_refusal(fleet, "be tested"))
     return await web(request).proxy_trials.test(name, first=body.first, url=body.url, runner=body.runner)
 
 
@@ -83,14 +87,19 @@ async def remove_pool(request: Request, *, name: str) -> Removed:
 
 
 _BROKER = (502, 503)
+_SEE = Access(scope="fleet", role="viewer")
+_TEST = Access(scope="fleet", role="operator")
+_CHANGE = Access(scope="fleet", role="admin")
 ROUTES = [
-    TypedRoute("GET", "/proxies", list_pools, tag="proxies", problems=_BROKER),
-    TypedRoute("GET", "/proxies/{name}", get_pool, tag="proxies", problems=(404, *_BROKER)),
+    TypedRoute("GET", "/proxies", list_pools, tag="proxies", access=_SEE, problems=_BROKER),
+    TypedRoute("GET", "/proxies/{name}", get_pool, tag="proxies", access=_SEE, problems=(404, *_BROKER)),
     TypedRoute(
         "PUT",
         "/proxies/{name}",
         replace_pool,
         tag="proxies",
+        access=_CHANGE,
+        audits="proxies.replace",
         problems=(409, 507, *_BROKER),
         max_body=MAX_LINES,
     ),
@@ -99,12 +108,36 @@ ROUTES = [
         "/proxies/{name}/lines",
         add_to_pool,
         tag="proxies",
+        access=_CHANGE,
+        audits="proxies.add",
         problems=(409, 507, *_BROKER),
         max_body=MAX_LINES,
     ),
-    TypedRoute("PATCH", "/proxies/{name}", switch_proxies, tag="proxies", problems=(404, 409, 507, *_BROKER)),
     TypedRoute(
-        "POST", "/proxies/{name}/test", test_proxies, tag="proxies", problems=(404, 409, 507, *_BROKER)
+        "PATCH",
+        "/proxies/{name}",
+        switch_proxies,
+        tag="proxies",
+        access=_CHANGE,
+        audits="proxies.switch",
+        problems=(404, 409, 507, *_BROKER),
     ),
-    TypedRoute("DELETE", "/proxies/{name}", remove_pool, tag="proxies", problems=(404, *_BROKER)),
+    TypedRoute(
+        "POST",
+        "/proxies/{name}/test",
+        test_proxies,
+        tag="proxies",
+        access=_TEST,
+        audits="proxies.test",
+        problems=(404, 409, 507, *_BROKER),
+    ),
+    TypedRoute(
+        "DELETE",
+        "/proxies/{name}",
+        remove_pool,
+        tag="proxies",
+        access=_CHANGE,
+        audits="proxies.remove",
+        problems=(404, *_BROKER),
+    ),
 ]

@@ -14,12 +14,15 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from broker_config.api import ReportFormat, SessionRow
 from broker_config.report import Report
+from orchestrator.core.access import Access
 from orchestrator.core.report import lines
 from orchestrator.core.report.by_group import ByGroup
 from orchestrator.core.report.data import make_report
 from orchestrator.core.report.junit import junit
-from orchestrator.core.report.page import page
+from orchestrator.core.report.page import page, style
 
+from .job_projects import of_job
+from .security_headers import page_policy
 from .typed_route import TypedRoute
 from .web_state import web
 
@@ -43,7 +46,8 @@ async def get_report(request: Request, *, id: str, query: ReportQuery) -> Report
     report = make_report(job, checkpoint, made_at=time.time(), version=state.version)
     match query.format:
         case "html":
-            return HTMLResponse(await asyncio.to_thread(page, report))
+            headers = {"Content-Security-Policy": page_policy(style())}
+            return HTMLResponse(await asyncio.to_thread(page, report), headers=headers)
         case "junit":
             groups = ByGroup()
             async for rows in state.sessions.counted(id):
@@ -74,6 +78,8 @@ ROUTES = [
         "/jobs/{id}/report",
         get_report,
         tag="jobs",
+        access=Access(scope="project"),
+        of=of_job,
         problems=(404, 502, 503),
         media=("text/html", "application/xml", "text/csv"),
     ),

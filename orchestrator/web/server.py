@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from broker_config.errors import SettingsError
 
+from .http_protocol import HeadBoundProtocol
 from .sockets import MAX_MESSAGE
 from .websocket_protocol import FanOutProtocol
 
@@ -30,20 +32,28 @@ PING_TIMEOUT = 20.0
 class WebServer:
     """An async context manager: inside it `app` is served at `url`.
 
-    `port` 0 takes a free one; `port` then is the real one. Leaving ends the server within about `stop_within`
-    seconds: requests may finish, WebSocket clients are closed with 1012, what is left is cut.
+    `port` 0 takes a free one; `port` then is the real one. With `tls` it speaks https alone. Leaving ends the
+    server within about `stop_within` seconds: requests may finish, WebSocket clients are closed with 1012,
+    what is left is cut.
 
     Entering raises `SettingsError` if the address cannot be used, and `RuntimeError` if the application does
     not start.
     """
 
     def __init__(
-        self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, stop_within: float = 5.0
+        self,
+        app: ASGIApp,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        stop_within: float = 5.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self._app = app
         self._stop_within = stop_within
+        self._tls = tls
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -51,17 +61,14 @@ class WebServer:
     def url(self) -> str:
         """For clients on this machine; a wildcard address is shown as loopback."""
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    @property
-    def ws_url(self) -> str:
-        return f"ws{self.url.removeprefix('http')}/ws"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
         try:
-            self._server = server = _Server(_config(self._app, self._stop_within))
+            self._server = server = _Server(_config(self._app, self._stop_within, self._tls))
             self._task = task = asyncio.create_task(server.serve([listener]), name="web server")
             started = asyncio.create_task(server.up.wait(), name="web server start")
             try:
@@ -124,8 +131,8 @@ class _Server(uvicorn.Server):
         self.up.set()
 
 
-def _config(app: ASGIApp, stop_within: float) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(app: ASGIApp, stop_within: float, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    config = uvicorn.Config(
         app,
         ws=FanOutProtocol,
         ws_max_size=MAX_MESSAGE,
@@ -133,7 +140,7 @@ def _config(app: ASGIApp, stop_within: float) -> uvicorn.Config:
         ws_ping_timeout=PING_TIMEOUT,
         # A compressed frame could not be shared by all clients.
         ws_per_message_deflate=False,
-        http="h11",
+        http=HeadBoundProtocol,
         loop="asyncio",
         lifespan="on",
         log_config=None,
@@ -141,13 +148,22 @@ def _config(app: ASGIApp, stop_within: float) -> uvicorn.Config:
         server_header=False,
         # uvicorn is annotated for whole seconds but takes fractions.
         timeout_graceful_shutdown=stop_within,  # type: ignore[arg-type]
+        # Anybody could say so; whoever has a proxy in front names its address as a public origin.
+        proxy_headers=False,
     )
+    config.load()
+    config.ssl = tls
+    return config
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+        # Connections inherit it; asyncio itself does not recognise sockets of `create_server` as TCP. Without
+        # it each answer, sent as head and body, waits 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except (OSError, OverflowError, UnicodeError) as e:
         raise SettingsError(f"the web server cannot listen at {host}:{port}: {_why(e, port)}") from None
 

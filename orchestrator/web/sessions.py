@@ -10,8 +10,10 @@ from starlette.requests import Request
 
 from broker_config.api import SessionPage
 from broker_config.messages import SessionStatus
+from orchestrator.core.access import Access
 
 from .cursor import seal, unseal
+from .job_projects import of_job
 from .typed_route import TypedRoute
 from .web_state import web
 
@@ -33,5 +35,13 @@ async def list_sessions(request: Request, *, id: str, query: SessionsQuery) -> S
 
 
 ROUTES = [
-    TypedRoute("GET", "/jobs/{id}/sessions", list_sessions, tag="sessions", problems=(404, 502, 503)),
+    TypedRoute(
+        "GET",
+        "/jobs/{id}/sessions",
+        list_sessions,
+        tag="sessions",
+        access=Access(scope="project"),
+        of=of_job,
+        problems=(404, 502, 503),
+    ),
 ]

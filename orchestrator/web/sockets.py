@@ -1,7 +1,8 @@
 """`/ws`: clients subscribe to jobs and to the fleet.
 
 Close codes: 1003 a binary message, 1008 too many messages, 1009 a message over 64 KiB, 1011 no answer to a
-ping, 1012 the orchestrator ends. A client that does not read is cut off without one.
+ping, 1012 the orchestrator ends, 4401 the login or token has ended, 4403 the right to what is followed has. A
+client that does not read is cut off without one.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from broker_config.api import ClientMessage, SocketProblem, Subscribe, Unsubscribe
 from broker_config.errors import BrokerError, JobNotFound, NameRefused
 from broker_config.subjects import token
+from orchestrator.core.access import KNOWN, may
 
+from .access_check import known
+from .audit_trail import note
+from .authentication import SUBPROTOCOL
 from .fan_out import FanOut
 from .frame_writer import FrameWriter, SendWriter, offered_writer
 from .packet import Packet
+from .problems import RequestRefused, response_of
 from .socket_client import SocketClient
-from .web_state import fan_out, web
+from .socket_watch import FLEET_ACCESS, Member
+from .web_state import fan_out, socket_watch, web
 
 logger = logging.getLogger(__name__)
 
@@ -58,25 +65,44 @@ class RateGate:
 
 async def socket(websocket: WebSocket) -> None:
     """Serve one client until it leaves or is cut off."""
+    try:
+        who = known(websocket, KNOWN)
+    except RequestRefused as e:
+        note(websocket, "socket.open", "refused", detail=e.detail)
+        await websocket.send_denial_response(response_of(e))
+        return
     rooms = fan_out(websocket)
     limits = web(websocket).limits
-    await websocket.accept()
+    offers = websocket.scope.get("subprotocols", ())
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offers else None)
     async with _writer(websocket, limits.high_water) as writer:
         client = SocketClient(writer, limits)
+        refusal: tuple[int, str] | None = None
         try:
-            refusal = await _listen(websocket, client, rooms)
+            async with asyncio.timeout(None) as scope:
+                with socket_watch(websocket).watched(who, client, scope) as member:
+                    await socket_watch(websocket).look_at(member)
+                    refusal = await _listen(websocket, member, rooms)
         except WebSocketDisconnect:
             refusal = None
+        except TimeoutError:
+            if not scope.expired():
+                raise
         finally:
+            # Before anything else: nothing may be sent any more to someone without the right to it.
             rooms.leave(client)
+        if member.closing is not None:
+            note(websocket, "socket.cut", detail=member.closing.reason)
+        refusal = member.closing or refusal
         if client.cut:
             logger.info("the WebSocket client at %s was cut off: %s", _name(websocket), client.cut)
         elif refusal is not None:
             await _close(websocket, writer, *refusal)
 
 
-async def _listen(websocket: WebSocket, client: SocketClient, rooms: FanOut) -> tuple[int, str] | None:
+async def _listen(websocket: WebSocket, member: Member, rooms: FanOut) -> tuple[int, str] | None:
     """Carry out what the client asks; close code and reason, or None if it has left."""
+    client = member.client
     clock = asyncio.get_running_loop().time
     gate = RateGate(BURST, RATE, clock())
     while True:
@@ -96,16 +122,21 @@ async def _listen(websocket: WebSocket, client: SocketClient, rooms: FanOut) -> 
             client.answer(_problem(f"the message cannot be read: {str(e)[:300]}"))
             continue
         if isinstance(message, Subscribe):
-            await _subscribe(message, client, rooms)
+            await _subscribe(websocket, message, member, rooms)
         else:
-            _unsubscribe(message, client, rooms)
+            _unsubscribe(message, member, rooms)
 
 
-async def _subscribe(message: Subscribe, client: SocketClient, rooms: FanOut) -> None:
+async def _subscribe(websocket: WebSocket, message: Subscribe, member: Member, rooms: FanOut) -> None:
+    client, watch = member.client, socket_watch(websocket)
     if not message.jobs and not message.fleet:
         client.answer(_problem("the subscription names neither jobs nor the fleet"))
-    if message.fleet:
-        rooms.follow_fleet(client)
+    if message.fleet and may(member.principal, FLEET_ACCESS):
+        member.follows_fleet = True
+        rooms.follow_fleet(client, sees_jobs=member.principal.all_projects)
+    elif message.fleet:
+        note(websocket, "read", "refused", object="fleet", detail="by a subscription")
+        client.answer(_problem("the fleet takes the role viewer of the fleet; an admin can change that"))
     for job in dict.fromkeys(message.jobs):
         if job not in client.jobs and len(client.jobs) >= MAX_JOBS:
             client.answer(
@@ -114,19 +145,27 @@ async def _subscribe(message: Subscribe, client: SocketClient, rooms: FanOut) ->
             continue
         try:
             token(job, "job id")
+            if not await watch.may_follow(member, job):
+                words = "by a subscription; it belongs to a project of others"
+                note(websocket, "read", "refused", object=job, detail=words)
+                raise JobNotFound.of(job)
             await rooms.follow(client, job, since=message.since.get(job), logs=message.logs)
+            if not await watch.may_follow(member, job):
+                # Taken away meanwhile.
+                rooms.unfollow(client, job)
+                raise JobNotFound.of(job)
         except (NameRefused, JobNotFound):
-            what = f"there is no job {job[:64]}; `tb jobs list` shows those that there are"
-            client.answer(_problem(what, job))
+            client.answer(_problem(str(JobNotFound.of(job[:64])), job))
         except BrokerError as e:
             client.answer(_problem(str(e), job, again=True))
 
 
-def _unsubscribe(message: Unsubscribe, client: SocketClient, rooms: FanOut) -> None:
+def _unsubscribe(message: Unsubscribe, member: Member, rooms: FanOut) -> None:
     for job in message.jobs:
-        rooms.unfollow(client, job)
+        rooms.unfollow(member.client, job)
     if message.fleet:
-        rooms.unfollow_fleet(client)
+        member.follows_fleet = False
+        rooms.unfollow_fleet(member.client)
 
 
 @asynccontextmanager

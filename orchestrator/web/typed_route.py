@@ -1,4 +1,5 @@
-"""Typed JSON endpoints for Starlette: msgspec checks what comes in, and `openapi` reads the same types."""
+"""Endpoints for Starlette that say who may use them, and typed JSON ones: msgspec checks what comes in, and
+`openapi` reads the same types."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import UnionType
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,14 +17,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from broker_config import codec
+from broker_config.audit_actions import ACTIONS
 from broker_config.errors import Problem, SpecError
+from orchestrator.core.access import Access
 
+from .access_check import Resolver, check
+from .audit_trail import audited
 from .problems import RequestRefused
+from .rate_limit import Kind
+from .web_state import rate_limit
 
 MAX_BODY = 1 << 20
+#: All of a body has to come within this time, s: some routes read those of anybody.
+BODY_WITHIN = 60.0
 #: Bodies larger than this are checked in a thread, so that nobody else waits meanwhile.
 _LARGE = 64 << 10
 _AT = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<where>.*)`$", re.DOTALL)
+_NO_NAME = re.compile(r"Object contains unknown field `(?![a-z][a-z_]{0,39}`).*?`(?= - at `\$|$)", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
 T = TypeVar("T")
@@ -52,6 +63,9 @@ class Operation(NamedTuple):
     media: tuple[str, ...]
     hints: dict[str, Any]
     path_names: tuple[str, ...]
+    access: Access
+    #: Whether it is about an object that someone else may not know of.
+    owned: bool
 
     @property
     def answer(self) -> Any:
@@ -60,12 +74,56 @@ class Operation(NamedTuple):
         return get_args(hint)[0] if get_origin(hint) in (Reply, UnionType) else hint
 
 
-class TypedRoute(Route):
+class GuardedRoute(Route):
+    """A route that declares who may use it; nothing of the request is read before that is checked.
+
+    `of` finds the project of the object that the request is about. Where `access` is to a project and there
+    is no `of`, the route is about a list or about all that one has, which the handler narrows by `role_in`.
+    `audits` is the action (of `broker_config.audit_actions`) as which a request is noted in the audit log,
+    whatever becomes of it; of a route that changes nothing only refusals are noted.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        *,
+        methods: list[str],
+        access: Access,
+        of: Resolver | None = None,
+        rate: Kind | None = None,
+        audits: str = "",
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(access, Access):
+            raise TypeError(f"{path}: access must be an Access, not {access!r}")
+        if of is not None and access.scope != "project":
+            raise TypeError(f"{path}: whose the object is does not matter where the access is {access.scope}")
+        if audits and audits not in ACTIONS:
+            raise TypeError(f"{path}: {audits!r} is no action of broker_config.audit_actions")
+        if not audits and not {"GET", "HEAD"}.issuperset(methods):
+            raise TypeError(f"{path}: {', '.join(methods)} changes something; name its action: audits=…")
+        self.access = access
+        self.of = of
+        self.audits = audits
+
+        async def checked(request: Request) -> Response:
+            await check(request, access, of)
+            rate_limit(request).route(rate, request)
+            return await endpoint(request)
+
+        async def guarded(request: Request) -> Response:
+            return await audited(request, audits, partial(checked, request))
+
+        super().__init__(path, guarded, methods=methods, name=name or endpoint.__name__)
+
+
+class TypedRoute(GuardedRoute):
     """`handler(request, *, body: Struct, query: Struct, <path parameters>: str) -> Struct | Reply[Struct]`.
 
     A handler of `Struct | Response` may answer by itself, with one of the types `media`.
     Body and query may be left out. `read` turns the body's plain JSON into what the handler gets, and may
-    raise `SpecError`; without it the body is converted to its type.
+    raise `SpecError`; without it the body is converted to its type. The rest is as in `GuardedRoute`.
     """
 
     def __init__(
@@ -75,6 +133,10 @@ class TypedRoute(Route):
         handler: Handler,
         *,
         tag: str,
+        access: Access,
+        of: Resolver | None = None,
+        rate: Kind | None = None,
+        audits: str = "",
         statuses: dict[int, str] | None = None,
         problems: tuple[int, ...] = (),
         headers: dict[str, str] | None = None,
@@ -94,6 +156,8 @@ class TypedRoute(Route):
             media=media,
             hints=hints,
             path_names=tuple(n for n in names if n not in ("request", "body", "query")),
+            access=access,
+            owned=of is not None,
         )
         status = next(iter(self.operation.statuses))
 
@@ -109,7 +173,16 @@ class TypedRoute(Route):
             value, code = out if isinstance(out, Reply) else (out, status)
             return Response(codec.encode(value), code, media_type="application/json")
 
-        super().__init__(path, endpoint, methods=[method], name=handler.__name__)
+        super().__init__(
+            path,
+            endpoint,
+            methods=[method],
+            access=access,
+            of=of,
+            rate=rate,
+            audits=audits,
+            name=handler.__name__,
+        )
 
 
 def read_query(request: Request, kind: type[T]) -> T:
@@ -146,10 +219,14 @@ async def _bounded(request: Request, limit: int) -> bytes:
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise too_large
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limit:
-            raise too_large
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise RequestRefused(408, f"the body did not come within {BODY_WITHIN:g} s") from None
     return bytes(data)
 
 
@@ -170,5 +247,7 @@ def _parse(data: bytes, kind: type, read: Callable[[Any], Any] | None) -> Any:
 
 
 def _wrong(text: str) -> Problem:
+    # Whoever sends a password where a field's name should be must not find it in the answer, and in the log.
+    text = _NO_NAME.sub("Object contains an unknown field", text)
     at = _AT.match(text)
     return Problem(at["where"], at["what"][0].lower() + at["what"][1:]) if at else Problem("", text)

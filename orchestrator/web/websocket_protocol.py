@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from orchestrator.core.outbox import SlowLimits
 
@@ -79,6 +80,20 @@ class FanOutProtocol(WebSocketsSansIOProtocol):
         self.writer.paused = False
         if self.writer.on_drain is not None:
             self.writer.on_drain()
+
+    def send_receive_event_to_app(self) -> None:
+        """Of bytes that are no text uvicorn would log a traceback, as often as a client sends them."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                # What comes after a close of the client's own does not matter any more.
+                if self.conn.state is State.OPEN:
+                    self.conn.send_close(1007)
+                    self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     # --- closing, against peers that do not read: `transport.close` would wait for them for ever ----------
 

@@ -10,17 +10,20 @@ from contextlib import AsyncExitStack
 from importlib import metadata
 from typing import Any
 
+import msgspec
 from playwright.async_api import Error
 
 from broker_config.errors import BrowserError, BrowserNotStarted
+from broker_config.grant import Grant
 from broker_config.messages import Dispatch, ErrorInfo, PlatformOffer
 from broker_config.platform import this_system
 from runner.core.behaviour import plan_behaviour
-from runner.core.egress_policy import EgressPolicy
+from runner.core.egress_policy import EgressPolicy, authorised
 from runner.core.egress_pool import EgressPool
 from runner.core.failure import Evidence, classify, tidy
 from runner.core.identity import marked, of_session
 from runner.core.journey_plan import plan_journey
+from runner.core.masking import SessionMask
 from runner.core.outcome import Outcome
 from runner.core.session_policy import session_policy, wants_proxies
 from runner.gate.event import EgressEvent, OnEvent, log_event
@@ -42,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which a context has to close, before its browser is killed.
 CLOSE_LIMIT = 5.0
+#: The same for a killed job.
+KILLED_LIMIT = 1.0
 TRIAL_LIMIT = 20.0
 
 
@@ -73,6 +78,7 @@ class BrowserExecutor:
         self._offers: list[PlatformOffer] = []
         self._version = metadata.version("trafficbuster")
         self.on_egress: OnEvent = log_event
+        self.contact = ""
         self._egress = AsyncExitStack()
         self._gate: Gate
         self._wall: Lease
@@ -111,12 +117,26 @@ class BrowserExecutor:
         if browsers is None:
             offered = ", ".join(self._pools) or "nothing"
             return _not_run("platform_not_offered", f"asked for {dispatch.platform}; offered is {offered}")
+        mask = SessionMask(dispatch)
+
+        def masked(event: str, text: str) -> None:
+            say(event, mask(text))
+
         try:
             async with browsers.lease() as running:
-                with Recording(dispatch, self._driver.folder, say, video=self._driver.films) as recording:
-                    return await self._run(running, browsers, dispatch, say, pool, recording)
+                with Recording(dispatch, self._driver.folder, masked, video=self._driver.films) as recording:
+                    return await self._run(running, browsers, dispatch, masked, mask, pool, recording)
         except BrowserNotStarted as e:
             return _not_run("browser_not_started", str(e))
+
+    def cut(self, job: str) -> None:
+        self._gate.cut(job)
+
+    def renew(self, grant: Grant) -> None:
+        self._gate.renew(grant.job, authorised(grant.origins), grant.expires_at)
+
+    def hold(self, held: bool) -> None:
+        self._gate.hold(held)
 
     async def close(self) -> None:
         """End all browsers and the driver; running sessions fail."""
@@ -139,6 +159,7 @@ class BrowserExecutor:
         pool: BrowserPool,
         dispatch: Dispatch,
         say: Say,
+        mask: SessionMask,
         proxies: EgressPool | None,
         recording: Recording,
     ) -> Outcome:
@@ -148,13 +169,17 @@ class BrowserExecutor:
             journey = plan_journey(dispatch)
         except KeyError as e:
             return _not_run("not_known_here", f"this runner knows no {e.args[0]!r}, which the session needs")
+        except msgspec.ValidationError as e:
+            # What is filled in is too long for where it is to stand; the words do not repeat it.
+            said = f"what is filled into a step does not fit there: {e}"
+            return Outcome(status="failed", error=ErrorInfo(kind="step_failed", detail=said))
         try:
-            policy = session_policy(dispatch, self._version)
+            policy = session_policy(dispatch, self._version, self.contact)
         except ValueError as e:
             return _not_run("not_known_here", f"this runner cannot read where the session may go: {e}")
         began = self._clock()
         async with self._gate.session(policy, proxies) as lease:
-            session = Session(dispatch, plan, options, say, lease, recording, journey)
+            session = Session(dispatch, plan, options, say, lease, recording, mask, journey)
             evidence = await self._visited(session, running, float(dispatch.limits.session))
             duration = self._clock() - began - recording.spent
             await lease.settle()
@@ -212,7 +237,7 @@ class BrowserExecutor:
             options = context_options(device, devices, pool.found.browser)
             if "user_agent" in options:
                 agent = marked(user_agent(options["user_agent"], agent), self._version)
-        return {**options, "user_agent": of_session(agent, dispatch)}
+        return {**options, "user_agent": of_session(agent, dispatch, self.contact)}
 
     async def _try(self, found: FoundBrowser) -> None:
         """Start a browser, see that it works and what it calls itself; start it again as sessions need it."""
@@ -252,7 +277,7 @@ async def _leave(session: Session, visit: asyncio.Task[None], running: RunningBr
         running.retired = True
     closing = asyncio.create_task(session.close())
     recording = session.recording
-    limit = CLOSE_LIMIT + recording.closing
+    limit = KILLED_LIMIT if session.is_cut else CLOSE_LIMIT + recording.closing
     await end({visit, closing, *recording.pending}, [running.kill, running.kill_driver], limit)
 
 

@@ -105,7 +105,7 @@ def installed(
         asked = [Wanted(b) for b in dict.fromkeys(f.browser for f in there)]
     found: dict[str, FoundBrowser] = {}
     for want in asked:
-        best = _at(want, root) if want.path else next((f for f in there if f.browser == want.browser), None)
+        best = _at(want) if want.path else next((f for f in there if f.browser == want.browser), None)
         if best is not None:
             found.setdefault(want.browser, best)
     return list(found.values())
@@ -113,7 +113,7 @@ def installed(
 
 def windowed(*, environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[FoundBrowser]:
     """The browsers that can open a window, the better first. Raises `SettingsError` as `installed` does."""
-    told = [_at(w, root) for w in _told(environ) if w.path is not None]
+    told = [_at(w) for w in _told(environ) if w.path is not None]
     return [f for f in (*told, *_everywhere(environ, root)) if not f.headless_shell]
 
 
@@ -122,7 +122,7 @@ def _told(environ: Mapping[str, str]) -> list[Wanted]:
     return [parse_wanted(part, VARIABLE) for part in parts if part.strip()]
 
 
-def _at(want: Wanted, root: Path) -> FoundBrowser:
+def _at(want: Wanted) -> FoundBrowser:
     path = Path(_BEHIND.get(want.path or "", want.path or "")).expanduser()
     if not path.is_file() and want.path is not None:
         path = Path(want.path).expanduser()

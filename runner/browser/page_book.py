@@ -41,8 +41,9 @@ class PageTally:
             ),
         )
 
-    def record(self) -> PageMeasures:
-        return PageMeasures(url=_plain(self.url), measures=self.measures())
+    def record(self, mask: Callable[[str], str] = str) -> PageMeasures:
+        """`mask` takes secrets out of the address, before it is cut."""
+        return PageMeasures(url=_plain(mask(self.url)), measures=self.measures())
 
 
 class PageBook:

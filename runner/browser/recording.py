@@ -22,9 +22,9 @@ from playwright.async_api import Locator as Place
 from broker_config.artifacts import ArtifactKind
 from broker_config.journey import Fill
 from broker_config.messages import Dispatch
-from runner.core.artifact_choice import COSTLY, choose, rank
+from runner.core.artifact_choice import COSTLY, choose, has_secrets, rank
 from runner.core.journey_plan import PlannedStep, plan_journey
-from runner.core.masking import Masker, secrets_of
+from runner.core.masking import Masker, SecretMask, secrets_of
 from runner.core.outcome import Artifact, Shot
 
 from .console_log import ConsoleLog
@@ -119,7 +119,8 @@ class Recording:
             self._say("line", "no video: there is no ffmpeg here; name one in TB_FFMPEG, or install it")
         if "console" in self._kinds:
             self._console.listen(context)
-        if self._choice.mask and self._fills and self._kinds & COSTLY:
+        hides = self._choice.mask and (self._fills or has_secrets(self._dispatch))
+        if hides and self._kinds & COSTLY:
             await context.add_init_script(_DOTS)
         if "trace" in self._kinds:
             try:
@@ -187,7 +188,11 @@ class Recording:
 
     def covered(self, page: Page) -> list[Place]:
         """Fields that no picture may show."""
-        return [locate(page, fill) for fill in self._fills[:MAX_COVERED]] if self._choice.mask else []
+        if not self._choice.mask:
+            return []
+        if self._dispatch.script is not None and has_secrets(self._dispatch):
+            return [page.locator("input, textarea")]  # nobody knows into which a script types
+        return [locate(page, fill) for fill in self._fills[:MAX_COVERED]]
 
     async def _capture(self, context: BrowserContext, page: Page | None, *, failed: bool) -> None:
         if "screenshot" in self._kinds and page is not None and not page.is_closed():
@@ -211,10 +216,11 @@ class Recording:
         if self._choice.mask:
             masker = Masker([*secrets_of(self._dispatch, self._steps), *self._cookies])
         if "screenshot" in self._kinds:
+            mask = SecretMask(self._dispatch)
             for n, shot in enumerate(shots, 1):
-                self._put("screenshot", f"shot-{n}{_slug(shot.name)}.jpg", shot.jpeg)
-        if "console" in self._kinds and (text := self._console.text):
-            self._put("console", "console.log", (masker.text(text) if masker else text).encode())
+                self._put("screenshot", f"shot-{n}{_slug(mask(shot.name))}.jpg", shot.jpeg)
+        if "console" in self._kinds and (text := self._console.text(masker.text if masker else str)):
+            self._put("console", "console.log", text.encode())
         if "har" in self._kinds:
             self._take("har", "session.har", lambda path: mask_har(path, masker) if masker else None)
         if "trace" in self._kinds:
@@ -257,7 +263,8 @@ class Recording:
 
     def _missing(self, what: str, why: object) -> None:
         reason = why.message if isinstance(why, Error) else str(why)
-        self._notes.append(f"no {what}: {reason.splitlines()[0][:200] if reason else 'unknown'}")
+        # Whole: whoever is told masks it, and cuts it then.
+        self._notes.append(f"no {what}: {reason.splitlines()[0] if reason else 'unknown'}")
 
     def _tell(self) -> None:
         """Not from the thread in which they were noted."""

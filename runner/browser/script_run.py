@@ -24,6 +24,7 @@ from runner.core.journey_plan import values_of
 
 from .page_book import PageBook
 from .page_visit import PageVisit
+from .script_bounds import RUN, keep_apart
 from .script_watch import MODULE, ScriptBlocked, watched
 from .steps import MAX_ERROR, STILL
 
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds for a script to end when its session does.
 GRACE = 2.0
-#: Where a script's module keeps its run.
-_RUN = "__run__"
 
 
 class ScriptFailed(Error):
@@ -43,7 +42,8 @@ class ScriptRun:
     """`run` calls the function. The page is blank then: the script opens what it wants.
 
     `records` is complete at any time. After a failure `failed` says where it was, and `in_step` whether it
-    was in a step; `network` holds the error of the browser's network, where that was the reason.
+    was in a step; `network` holds the error of the browser's network, where that was the reason. `mask` takes
+    out of errors what nobody is to know.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class ScriptRun:
         script: Script,
         *,
         say: Callable[[str, str], None],
+        mask: Callable[[str], str],
         records: list[StepRecord],
     ) -> None:
         self._page = page
@@ -61,6 +62,7 @@ class ScriptRun:
         self._dispatch = dispatch
         self._script = script
         self._say = say
+        self._mask = mask
         self._limit = float(dispatch.limits.navigation)
         self._visit: PageVisit | None = None
         self._arrivals: asyncio.TaskGroup | None = None
@@ -120,7 +122,8 @@ class ScriptRun:
             log.error("%s does not end when it is told to, and goes on without its page", self._script.label)
 
     async def _called(self, context: BrowserContext) -> BaseException | None:
-        """What the script has raised: anything at all, and none of it may reach the runner's loop."""
+        """What the script has raised: anything at all, and none of it may reach the runner's loop. The
+        session's own cancellation does not pass here: it is `run` that is cancelled, and lets it through."""
         try:
             with watched():
                 await self._call(context)
@@ -133,7 +136,7 @@ class ScriptRun:
     async def _call(self, context: BrowserContext) -> None:
         script = self._script
         namespace: dict[str, Any] = {"__name__": MODULE, "__file__": script.label, "step": self._step}
-        namespace[_RUN] = self
+        namespace[RUN] = self
         exec(compiled(script.source, script.label), namespace)
         arguments: list[object] = [self._page, context]
         if takes_data(script.source, script.function):
@@ -150,7 +153,7 @@ class ScriptRun:
         try:
             yield
         except (Exception, ScriptBlocked) as e:
-            self._record(name, began, reason(e, self._script)[:MAX_ERROR])
+            self._record(name, began, reason(e, self._script, self._mask)[:MAX_ERROR])
             if self._left is None or self._left[0] is not e:
                 self._left = (e, name)
             raise
@@ -168,14 +171,14 @@ class ScriptRun:
         from_driver = type(error) is Exception and frames and "playwright" in frames[-1].filename
         if from_driver and "Connection closed" in str(error):
             raise error  # its driver is dead
-        said = reason(error, self._script)
+        said = reason(error, self._script, self._mask)
         where = place(error, self._script)
         if self._left is not None and self._left[0] is error:
             self.in_step = True
             where = f'step "{self._left[1]}", {where}'
         self.failed = where
         if isinstance(error, Error) and re.search(r"net::ERR_|NS_ERROR_", error.message):
-            self.network = tidy(error.message)
+            self.network = tidy(self._mask(error.message))
         raise ScriptFailed(said) from error
 
     def _on_navigated(self, frame: Frame) -> None:
@@ -199,33 +202,13 @@ class ScriptRun:
                 await self._visit.measure()
 
 
-def keep_apart(page: Page) -> None:
-    """See to it that what a handler of a script raises is that script's failure. Playwright would raise it in
-    whatever call comes next, of any session."""
-    connection: Any = page._impl_obj._connection
-    usual = connection._on_event_listener_error
-    if getattr(usual, "keeps_apart", False):
-        return
-
-    def heard(error: BaseException) -> None:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            run = frame.f_globals.get(_RUN)
-            if isinstance(run, ScriptRun):
-                run.break_off(error)
-                return
-        usual(error)
-
-    heard.keeps_apart = True  # type: ignore[attr-defined]
-    connection._on_event_listener_error = heard
-
-
 @lru_cache(maxsize=8)
 def compiled(source: str, name: str) -> CodeType:
     return compile(source, name, "exec", dont_inherit=True)
 
 
-def reason(error: BaseException, script: Script) -> str:
-    """What went wrong, on one line."""
+def reason(error: BaseException, script: Script, mask: Callable[[str], str]) -> str:
+    """What went wrong, on one line, masked."""
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return f"{type(error).__name__}: it wanted to end the program"
     if isinstance(error, ScriptBlocked):
@@ -237,7 +220,7 @@ def reason(error: BaseException, script: Script) -> str:
         lines = script.source.splitlines()
         text = lines[line - 1].strip() if 0 < line <= len(lines) else ""
     kind = "" if isinstance(error, Error) else type(error).__name__
-    return tidy(": ".join(filter(None, (kind, tidy(text)))))
+    return tidy(": ".join(filter(None, (kind, tidy(mask(text))))))
 
 
 def place(error: BaseException, script: Script) -> str:

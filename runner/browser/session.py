@@ -15,6 +15,7 @@ from broker_config.messages.record import MAX_PAGES
 from runner.core.behaviour import BehaviourPlan
 from runner.core.failure import Evidence
 from runner.core.journey_plan import PlannedStep
+from runner.core.masking import SecretMask
 from runner.gate.browser_side import context_proxy
 from runner.gate.lease import Lease
 
@@ -35,7 +36,7 @@ class Session:
     """`visit` does all; what it raises is for `evidence` to explain. `freeze` fills `measures`, `pages` and
     `steps` with what is known then. `options` are those of the browser's context; `journey` is empty where
     the session reads as `plan` says. All its traffic goes through `lease`. When `watch.strayed` is set, the
-    session is to be ended."""
+    session is to be ended. `say` masks what it is told; `mask` does so for errors, before they are cut."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Session:
         say: Say,
         lease: Lease,
         recording: Recording,
+        mask: Callable[[str], str],
         journey: Sequence[PlannedStep] = (),
     ) -> None:
         self.measures = Measures()
@@ -58,6 +60,7 @@ class Session:
         self._plan = plan
         self._options = options
         self._say = say
+        self._mask = mask
         self._journey = journey
         self._lease = lease
         self.watch = Watch(lease.policy)
@@ -84,7 +87,13 @@ class Session:
                 self._say("line", lack)
         if (script := self._dispatch.script) is not None:
             self._scripted = ScriptRun(
-                page, self._book, self._dispatch, script, say=self._say, records=self._records
+                page,
+                self._book,
+                self._dispatch,
+                script,
+                say=self._say,
+                mask=self._mask,
+                records=self._records,
             )
             await self._scripted.run(self.context)
             return
@@ -101,6 +110,11 @@ class Session:
                 self._navigation_limit = self._limit
             raise
 
+    @property
+    def is_cut(self) -> bool:
+        """Its job is killed: it ends without grace."""
+        return self._lease.is_cut
+
     async def close(self) -> None:
         """Close the context, where there is one."""
         if self.context is not None:
@@ -111,7 +125,7 @@ class Session:
         pages = self._book.pages
         self.measures = pages[0].measures()
         if len(pages) > 1:
-            self.pages = [p.record() for p in pages[:MAX_PAGES]]
+            self.pages = [p.record(SecretMask(self._dispatch)) for p in pages[:MAX_PAGES]]
         self.steps = list(self._records)
 
     def evidence(
@@ -139,7 +153,7 @@ class Session:
             request_failure=network or book.request_failure,
             # In a journey each step has judged the page that it led to.
             http_status=book.current.status if self._taking is None else None,
-            error=error,
+            error=None if error is None else self._mask(error),
             step=step,
             stray=self.watch.origin,
             script=place,
@@ -180,6 +194,7 @@ class Session:
                 scroll=self._plan.pages[0],
                 shots=self.shots,
                 say=self._say,
+                mask=self._mask,
                 records=self._records,
             )
             await self._taking.take()

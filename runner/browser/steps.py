@@ -38,7 +38,8 @@ class Steps:
     """`take` takes the steps on a page that is open, or that the first of them, a `goto`, opens.
 
     `records` is complete at any time; `failed` is the step that ended the session. `scroll` tells how the
-    page is scrolled; `limit` is that of navigations, seconds.
+    page is scrolled. What Playwright says of a failure may tell what is in a field: `mask` takes out of it
+    what nobody is to know.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Steps:
         scroll: PagePlan,
         shots: Shots,
         say: Callable[[str, str], None],
+        mask: Callable[[str], str],
         records: list[StepRecord],
     ) -> None:
         self._page = page
@@ -60,6 +62,7 @@ class Steps:
         self._scroll = scroll
         self._shots = shots
         self._say = say
+        self._mask = mask
         self._limit = float(dispatch.limits.navigation)
         self._visit: PageVisit | None = None
         self._moved = False
@@ -98,7 +101,7 @@ class Steps:
         except (Error, AssertionError) as e:
             if not self._page.context.browser or not self._page.context.browser.is_connected():
                 raise
-            error = tidy(e.message if isinstance(e, Error) else str(e))[:MAX_ERROR]
+            error = tidy(self._mask(e.message if isinstance(e, Error) else str(e)))[:MAX_ERROR]
             if not step.optional or self._book.crashed or self._page.is_closed():
                 self._record(step, began, error)
                 raise e if isinstance(e, Error) else StepFailed(error) from e

@@ -8,6 +8,7 @@ import msgspec
 
 from broker_config.artifacts import KINDS, ArtifactKind, Artifacts
 from broker_config.messages import Dispatch
+from broker_config.secret_ref import secret_name
 
 #: Recording them makes a session slower by more than half.
 COSTLY: frozenset[ArtifactKind] = frozenset({"trace", "video"})
@@ -35,7 +36,12 @@ def choose(dispatch: Dispatch) -> Choice:
     kinds = frozenset(wanted.keep)
     if not always and dispatch.attempt == 1:
         kinds -= COSTLY
-    return Choice(kinds=kinds, always=always, mask=wanted.mask)
+    return Choice(kinds=kinds, always=always, mask=wanted.mask or has_secrets(dispatch))
+
+
+def has_secrets(dispatch: Dispatch) -> bool:
+    """Whether stored secrets are filled in: what is recorded must not show them, whatever the job wants."""
+    return any(secret_name(n) is not None for n in dispatch.variables)
 
 
 def is_sampled(wanted: Artifacts, seed: int, session: int) -> bool:

@@ -24,7 +24,13 @@ from broker_config.origin_pattern import OriginPattern
 Purpose = Literal["document", "resource", "tunnel"]
 #: Why something was refused.
 Refusal = Literal[
-    "foreign_document", "foreign_resource", "foreign_tunnel", "private_address", "malformed", "limit"
+    "foreign_document",
+    "foreign_resource",
+    "foreign_tunnel",
+    "private_address",
+    "expired",
+    "malformed",
+    "limit",
 ]
 _FOREIGN: dict[Purpose, Refusal] = {
     "document": "foreign_document",
@@ -49,6 +55,8 @@ class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
     #: This session's share of its job's rate ceiling: requests a second to one origin. The shares of sessions
     #: of the same `job` that run at once add up. None is no limit.
     rate: float | None = None
+    #: From when on nothing new is opened, s since 1970; None is never.
+    expires_at: float | None = None
     #: Reached without a proxy.
     bypass: tuple[OriginPattern, ...] = ()
     #: DNS servers, address and port.

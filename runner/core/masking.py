@@ -7,27 +7,28 @@ the session filled in and those of its row of data.
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, quote_plus
+
+import msgspec
 
 from broker_config.journey import Fill
 from broker_config.messages import Dispatch
+from broker_config.secret_ref import secret_name
 
-from .journey_plan import PlannedStep
+from .journey_plan import PlannedStep, plan_journey
+from .outcome import Outcome
+from .writings import writings
 
 MASK = "***"
 #: Shorter values stand everywhere, in numbers and in words: they are masked where they are all of a field.
 SHORTEST = 4
-#: Fewer characters of base64 may stand in any picture.
-_MIN_BASE64 = 7
-_URL_SAFE = str.maketrans("+/", "-_")
+#: Characters from which on only both ends of a secret are looked for, in pieces of so many.
+_LONG = 4_000
+_PIECE = 100
 
 _HEADERS = {"cookie", "set-cookie", "authorization", "proxy-authorization"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -51,9 +52,9 @@ class Masker:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = {s for s in secrets if s}
-        ways = {way for s in self._secrets if len(s) >= SHORTEST for way in _ways(s)}
         # The longer first: one may be a part of another.
-        pattern = "|".join(re.escape(w) for w in sorted(ways, key=len, reverse=True))
+        long = sorted((s for s in self._secrets if len(s) >= SHORTEST), key=lambda s: (-len(s), s))
+        pattern = "|".join(dict.fromkeys(way for s in long for way in _ways(s)))
         self._values = re.compile(pattern) if pattern else None
         short = "|".join(re.escape(s) for s in self._secrets if len(s) < SHORTEST)
         self._quoted = re.compile(f'"(?:{short})"') if short else None
@@ -127,6 +128,62 @@ class Masker:
         return m[0]
 
 
+class SessionMask:
+    """Called with a text about a session, for its log and its errors: gives it without what the session fills
+    in, and without its row of data. Costs nothing until the first call."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._masker: Masker | None = None
+
+    def __call__(self, text: str) -> str:
+        """Before it is cut: the beginning of a secret is not found."""
+        if self._masker is None:
+            try:
+                steps = plan_journey(self._dispatch)
+            except (KeyError, msgspec.ValidationError):
+                steps = []  # it cannot run: only its row can be told
+            self._masker = Masker(secrets_of(self._dispatch, steps))
+        return self._masker.text(text)
+
+
+class SecretMask:
+    """Called with any text that leaves the runner: gives it without the values of the session's stored
+    secrets. Costs nothing where it has none."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        values = [str(v) for n, v in dispatch.variables.items() if secret_name(n) is not None]
+        self._masker = Masker(values) if values else None
+
+    def __call__(self, text: str) -> str:
+        return text if self._masker is None or not text else self._masker.text(text)
+
+    def outcome(self, outcome: Outcome) -> Outcome:
+        """What a session has come to, its files left as they are."""
+        if self._masker is None:
+            return outcome
+        replace, error = msgspec.structs.replace, outcome.error
+        return replace(
+            outcome,
+            error=None if error is None else replace(error, detail=self(error.detail)),
+            pages=[replace(p, url=self(p.url)) for p in outcome.pages],
+            steps=[replace(s, name=self(s.name), error=self(s.error)) for s in outcome.steps],
+        )
+
+
+def _ways(secret: str) -> Iterator[str]:
+    """Patterns of a secret. Of a very long one: from its beginning to its end, and pieces from both ends."""
+    if len(secret) <= _LONG:
+        yield from writings(secret)
+        return
+    first, last = (next(iter(writings(part))) for part in (secret[:_PIECE], secret[-_PIECE:]))
+    between = len(secret) - 2 * _PIECE
+    yield rf"{first}[\s\S]{{{between},{12 * between}}}?{last}"
+    for part in (secret[: _LONG // 2], secret[-_LONG // 2 :]):
+        for at in range(0, len(part), _PIECE):
+            yield from writings(part[at : at + _PIECE])
+
+
 def secrets_of(dispatch: Dispatch, steps: Iterable[PlannedStep]) -> Iterator[str]:
     """The values that a session fills in, and those of its row of data."""
     for step in steps:
@@ -155,34 +212,3 @@ def _takes_password(value: list[Any]) -> bool:
         and isinstance(value[1], dict)
         and str(value[1].get("type", "")).lower() == "password"
     )
-
-
-def _ways(secret: str) -> Iterator[str]:
-    """How a value may be written."""
-    yield secret
-    inner = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
-    yield from inner
-    yield from (json.dumps(i)[1:-1] for i in inner)
-    yield from (i.replace("/", "\\/") for i in inner)
-    for text in (secret, *inner):
-        yield html.escape(text, quote=False)
-        escaped = html.escape(text)
-        yield from (escaped.replace("&#x27;", way) for way in ("&#x27;", "&#39;", "&apos;", "'"))
-    yield from _in_base64(secret.encode())
-    for encoding in ("utf-8", "cp1252"):
-        # A form is sent in the encoding of its page.
-        with contextlib.suppress(UnicodeEncodeError):
-            for safe in ("", "!'()*~", "/"):
-                coded = quote(secret, safe=safe, encoding=encoding, errors="strict")
-                yield quote(coded, safe=safe)  # in an address within an address
-                yield from (coded, re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), coded))
-            yield quote_plus(secret, safe="*", encoding=encoding, errors="strict")
-
-
-def _in_base64(data: bytes) -> Iterator[str]:
-    """The characters of base64 that depend on these bytes alone, wherever they stand in what is coded."""
-    for lead in range(3):
-        coded = base64.b64encode(bytes(lead) + data).decode()
-        part = coded[-(-lead * 8 // 6) : (lead + len(data)) * 8 // 6]
-        if len(part) >= _MIN_BASE64:
-            yield from (part, part.translate(_URL_SAFE))

@@ -19,6 +19,7 @@ _REFUSALS: dict[Refusal, str] = {
     "foreign_document": "{} is none of the job's origins; its pages cannot be opened",
     "foreign_resource": "{} is none of the job's origins, nor among its third_party",
     "foreign_tunnel": "{} is none of the job's origins, nor among its third_party",
+    "expired": "{} is reached no more: the job's grant has ended, and no orchestrator has renewed it",
     "private_address": "{} is not a public address, and the job does not name it",
 }
 

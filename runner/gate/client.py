@@ -78,6 +78,8 @@ class Client(asyncio.Protocol):
             words = f"this session has more than {self._lease.limits.connections} connections"
             self._lease.ledger.refuse("limit", None, words)
             self._answer(503, words, close=True)
+        elif not self._lease.free.is_set():
+            self.flow()
 
     def data_received(self, data: bytes) -> None:
         self.seen = True
@@ -106,13 +108,16 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._choked = True
-        if self._site is not None and not self._site.closed:
-            self._site.transport.pause_reading()
+        self._flow_back()
 
     def resume_writing(self) -> None:
         self._choked = False
-        if self._site is not None and not self._site.closed:
-            self._site.transport.resume_reading()
+        self._flow_back()
+
+    def flow(self) -> None:
+        """The lease is held, or let go."""
+        self._flow()
+        self._flow_back()
 
     # Requests
 
@@ -184,6 +189,7 @@ class Client(asyncio.Protocol):
         self._leave_site()
         tunnel = head.method == b"CONNECT"
         try:
+            await self._lease.free.wait()
             way = await self._lease.ways.open(head.origin, self._tries, tunnel=tunnel)
         except AddressRefused as e:
             self._refuse("private_address", head.origin, str(e), 403)
@@ -220,8 +226,7 @@ class Client(asyncio.Protocol):
         else:
             site.adopt(way.talk)
             self._ask()
-        if self._choked and not site.closed:
-            site.transport.pause_reading()
+        self._flow_back()
 
     def _ask(self) -> None:
         """Send the head."""
@@ -343,9 +348,8 @@ class Client(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it with a reset, so that nobody takes half an answer for a whole one."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and not self._closed:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if not self._closed:
+            reset(self.transport)
         self.transport.abort()
 
     def _try_again(self, site: Site) -> None:
@@ -431,7 +435,22 @@ class Client(asyncio.Protocol):
     def _flow(self) -> None:
         if self._closed or self.transport.is_closing():
             return
-        if self._held or self._full:
+        if self._held or self._full or not self._lease.free.is_set():
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+    def _flow_back(self) -> None:
+        if self._site is None or self._site.closed:
+            return
+        if self._choked or not self._lease.free.is_set():
+            self._site.transport.pause_reading()
+        else:
+            self._site.transport.resume_reading()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Its end will be a reset: what was written and is not sent yet is never sent."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -30,11 +30,12 @@ from .lease import Lease
 from .limits import GateLimits
 
 _MAX_BUCKETS = 10_000
+_MAX_KILLED = 2_000
 
 
 class Gate:
     """`on_event` hears of proxies that fail and return. `tls` makes the context for `https` proxies. `clock`
-    gives seconds."""
+    gives seconds, `wall` those since 1970."""
 
     def __init__(
         self,
@@ -43,15 +44,20 @@ class Gate:
         on_event: OnEvent = log_event,
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits or GateLimits()
         self._on_event = on_event
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._clock = clock
+        self._wall = wall
         self._leases: set[Lease] = set()
         self._buckets: dict[tuple[str, Origin], TokenBucket] = {}
         self._timer: asyncio.TimerHandle | None = None
+        #: Jobs that were cut.
+        self._killed: dict[str, None] = {}
+        self._held = False
         limits = self._limits
         self._period = max(0.05, min(2.0, limits.head_time / 4, limits.idle / 4))
 
@@ -83,16 +89,43 @@ class Gate:
             on_event=self._on_event,
             clock=self._clock,
             wait=self._wait,
+            wall=self._wall,
         )
         try:
             await lease.open()
             self._leases.add(lease)
+            if policy.job in self._killed:
+                lease.cut()
+            if self._held:
+                lease.hold(True)
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(self._period, self._check)
             yield lease
         finally:
             self._leases.discard(lease)
             await lease.close()
+
+    def cut(self, job: str) -> None:
+        """Cut all connections of the job's sessions at once, and open none for it any more."""
+        self._killed[job] = None
+        if len(self._killed) > _MAX_KILLED:
+            del self._killed[next(iter(self._killed))]
+        for lease in list(self._leases):
+            if lease.policy.job == job:
+                lease.cut()
+
+    def renew(self, job: str, origins: frozenset[Origin], expires_at: float) -> None:
+        """Sessions of the job that may open no other origins than these go on until then."""
+        for lease in self._leases:
+            known = lease.expires_at
+            if lease.policy.job == job and known is not None and lease.policy.origins <= origins:
+                lease.expires_at = max(known, expires_at)
+
+    def hold(self, held: bool) -> None:
+        """Let no traffic through for now, in either direction; or let it go on."""
+        self._held = held
+        for lease in list(self._leases):
+            lease.hold(held)
 
     def _check(self) -> None:
         self._timer = None

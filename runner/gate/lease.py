@@ -14,7 +14,7 @@ from broker_config.proxy import Proxy
 from runner.core.egress_policy import EgressPolicy, Judgement, Purpose, judge, normal_origin
 from runner.core.egress_pool import EgressPool
 
-from .client import Client
+from .client import Client, reset
 from .dns import NameNotResolved
 from .event import OnEvent
 from .limits import GateLimits
@@ -41,10 +41,14 @@ class Lease:
         on_event: OnEvent,
         clock: Callable[[], float],
         wait: Callable[[EgressPolicy, Origin], float],
+        wall: Callable[[], float],
     ) -> None:
         self.policy = policy
         self.limits = limits
         self.clock = clock
+        #: From when on nothing new is opened, by the clock `wall`, s since 1970.
+        self.expires_at = policy.expires_at
+        self._wall = wall
         self.ledger = Ledger(policy.origins)
         self.sites: set[Site] = set()
         resolver = Resolver(policy, self.spawn)
@@ -57,6 +61,11 @@ class Lease:
         self._probes: dict[Proxy, asyncio.Task[None]] = {}
         self._judgements: dict[tuple[Origin, Purpose], Judgement] = {}
         self._closed = False
+        #: Cut because its job is killed.
+        self.is_cut = False
+        #: Set while traffic may pass.
+        self.free = asyncio.Event()
+        self.free.set()
 
     # For the session
 
@@ -87,6 +96,26 @@ class Lease:
 
     async def close(self) -> None:
         """Cut every connection, at once."""
+        await asyncio.gather(*self._end(), return_exceptions=True)
+
+    def cut(self) -> None:
+        """The same for a killed job: what the system has yet to send to sites is thrown away too."""
+        self.is_cut = True
+        for site in self.sites:
+            reset(site.transport)
+        self._end()
+
+    def hold(self, held: bool) -> None:
+        """Let nothing through for now, in either direction; or let it go on."""
+        if held:
+            self.free.clear()
+        else:
+            self.free.set()
+        for client in self._clients:
+            client.flow()
+
+    def _end(self) -> list[asyncio.Task[Any]]:
+        """The tasks that are ending."""
         self._closed = True
         if self._server is not None:
             self._server.close()
@@ -97,7 +126,7 @@ class Lease:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        return tasks
 
     def check(self, now: float) -> None:
         """End connections that take too long."""
@@ -117,6 +146,8 @@ class Lease:
         self._clients.discard(client)
 
     def judge(self, origin: Origin, purpose: Purpose) -> Judgement:
+        if self.expires_at is not None and self._wall() >= self.expires_at:
+            return Judgement("expired")
         key = (origin, purpose)
         known = self._judgements.get(key)
         if known is None:

@@ -49,10 +49,6 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     delay: float = 0.0
 
     @property
-    def egress_failed(self) -> bool:
-        return self.egress_failures > 0
-
-    @property
     def refused_by_origin(self) -> dict[str, int]:
         """Of all kinds together."""
         return dict(sum((Counter(counts) for counts in self.refused.values()), Counter[str]()))

@@ -21,7 +21,7 @@ from broker_config.errors import BrokerError, BrokerUnavailable, MessageError, S
 from broker_config.messages import ArtifactReply, ArtifactRequest, Dispatch
 from broker_config.object_store import CHUNK, ObjectMeta, chunk_subject, digest, meta_subject
 from broker_config.streams import ARTIFACTS
-from broker_config.subjects import RUNNER_ARTIFACT
+from broker_config.subjects import RUNNER_ARTIFACT, runner_artifact
 from runner.core.outcome import Artifact
 
 from .link import Link
@@ -36,7 +36,8 @@ _FULL = (10047, 10077, 10023)
 
 
 class ArtifactStore:
-    """`new_id` gives names for the chunks of an object, new at each call; `wall` seconds since 1970."""
+    """`named`: the runner has a credential, asks under its name, and names nothing in the store itself.
+    `new_id` gives names for the chunks of an object, new at each call; `wall` seconds since 1970."""
 
     def __init__(
         self,
@@ -46,7 +47,10 @@ class ArtifactStore:
         new_id: Callable[[], str],
         wall: Callable[[], float],
         limit: float = LIMIT,
+        named: bool = False,
     ) -> None:
+        self._subject = runner_artifact(runner) if named else RUNNER_ARTIFACT
+        self._named = named
         self._link = link
         self._runner = runner
         self._new_id = new_id
@@ -86,7 +90,7 @@ class ArtifactStore:
             ArtifactInfo(name=name, kind=a.kind, bytes=a.path.stat().st_size) for name, a in items.items()
         ]
         request = ArtifactRequest(job=job, runner=self._runner, items=infos)
-        answer = await self._link.request(RUNNER_ARTIFACT, codec.encode(request), timeout=PATIENCE)
+        answer = await self._link.request(self._subject, codec.encode(request), timeout=PATIENCE)
         reply = codec.decode(answer.data, ArtifactReply)
         return [i for i in infos if i.name in reply.granted], reply.reason
 
@@ -112,8 +116,20 @@ class ArtifactStore:
             metadata={"kind": info.kind, "expires": f"{now + ttl:.0f}"},
             options={"max_chunk_size": CHUNK},
         )
-        headers = {"Nats-TTL": f"{ttl}s", "Nats-Rollup": "sub"}
+        if self._named:
+            await self._have_named(meta)
+            return
+        headers = {"Nats-TTL": f"{ttl}s"}
         await self._publish(meta_subject(ARTIFACTS.name, info.name), codec.encode(meta), headers)
+
+    async def _have_named(self, meta: ObjectMeta) -> None:
+        """Its chunks are in the store; only an orchestrator may say what they are."""
+        job = ArtifactName.parse(meta.name).job
+        request = ArtifactRequest(job=job, runner=self._runner, stored=meta)
+        answer = await self._link.request(self._subject, codec.encode(request), timeout=PATIENCE)
+        reply = codec.decode(answer.data, ArtifactReply)
+        if meta.name not in reply.granted:
+            raise BrokerError(f"the store of artifacts does not take it: {reply.reason or 'refused'}")
 
     async def _publish(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
         answer = await self._link.request(subject, data, timeout=PATIENCE, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
@@ -23,10 +24,11 @@ class Delivery(NamedTuple):
     reply: str
     number: int
     since: float
+    headers: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, msg: Msg, since: float) -> Delivery:
-        return cls(msg.subject, msg.data, msg.reply, delivery_number(msg.reply), since)
+        return cls(msg.subject, msg.data, msg.reply, delivery_number(msg.reply), since, msg.headers or {})
 
     async def ack(self, link: Link) -> bool:
         return await ack(link, self.reply)

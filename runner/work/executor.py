@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from broker_config.grant import Grant
 from broker_config.messages import Dispatch, PlatformOffer
 from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
@@ -16,9 +17,10 @@ Say = Callable[[str, str], None]
 
 class Executor(Protocol):
     """Runs sessions. One `run` a slot, many at a time. `on_egress` is set by the runner, and called with what
-    happens to proxies."""
+    happens to proxies; `contact` too, whom to ask about the traffic."""
 
     on_egress: OnEvent
+    contact: str
 
     @property
     def platforms(self) -> Sequence[PlatformOffer]:
@@ -36,6 +38,19 @@ class Executor(Protocol):
         Cancelling the call closes the session's context at once (bounded, browser killed if need be), then
         lets the cancellation through.
         """
+        ...
+
+    def cut(self, job: str) -> None:
+        """The job is killed: cut all connections of its sessions at once, and open none for it any more. The
+        calls of `run` are cancelled beside that."""
+        ...
+
+    def renew(self, grant: Grant) -> None:
+        """Sessions of its job go on until it expires, by this machine's clock."""
+        ...
+
+    def hold(self, held: bool) -> None:
+        """Let no traffic of any session through for now; or let it go on."""
         ...
 
     async def close(self) -> None:

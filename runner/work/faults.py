@@ -12,6 +12,8 @@ class Faults:
     def __init__(self) -> None:
         #: Dispatched messages that could not be read, since the start.
         self.malformed = 0
+        #: Of these, those that no orchestrator has signed, or too long ago.
+        self.forged = 0
         self._kinds: OrderedDict[tuple[str, int], list[str]] = OrderedDict()
 
     def note(self, job: str, session: int, kind: str) -> None:

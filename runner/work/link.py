@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +17,16 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from broker_config import connection
-from broker_config.errors import BrokerUnavailable
+from broker_config.broker_login import BrokerLogin
+from broker_config.errors import BrokerUnavailable, CredentialEnded
 
 from .sink import Sink
 
 log = logging.getLogger(__name__)
+
+#: A broker that says no once may come up just now and not yet know its accounts, s.
+GIVE_UP = 3.0
+ANEW = "`tb-runner leave` forgets it, and a new invite (`tb runners invite`) lets the machine join again"
 
 
 class Link:
@@ -34,6 +41,9 @@ class Link:
         self.url = url
         self.up = asyncio.Event()
         self.closed = asyncio.Event()
+        #: Why the broker lets this runner in no more, in its words.
+        self.refused = ""
+        self._refused_since: float | None = None
         #: The runner itself ends the connection.
         self.leaving = False
         self.on_down: list[Callable[[], None]] = []
@@ -47,8 +57,14 @@ class Link:
         return self.up.is_set() and self.nc.is_connected
 
     async def watch(self) -> NoReturn:
-        """Raises `BrokerUnavailable` when the connection is closed for good."""
+        """Raises `BrokerUnavailable` when the connection is closed for good, `CredentialEnded` where that is
+        because nobody is let in any more with the runner's credential."""
         await self.closed.wait()
+        if self.refused:
+            raise CredentialEnded(
+                f"the broker at {connection.mask(self.url)} has ended this runner's credential "
+                f"({self.refused}); {ANEW}"
+            )
         raise BrokerUnavailable(
             f"the connection to {connection.mask(self.url)} is closed for good; "
             "the broker has ended it (credentials revoked or expired?)"
@@ -94,6 +110,24 @@ class Link:
             return False
         return True
 
+    async def reconnect(self) -> None:
+        """Connect anew, with the credential of now. What is in flight fails, as when a connection breaks."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self.nc.flush(2)
+        await self.nc.force_reconnect()
+
+    def _error(self, e: Exception) -> None:
+        """The client tries for ever; a broker that says no for `GIVE_UP` seconds will not change its mind."""
+        if not connection.is_refusal(e):
+            log.warning("broker connection: %s", e)
+            return
+        now = asyncio.get_running_loop().time()
+        if self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since > GIVE_UP:
+            self.refused = str(e)
+            self.closed.set()
+
     async def _listen(self) -> None:
         self._inbox = self.nc.new_inbox() + "."
         await self.nc.subscribe(self._inbox + "*", future=Sink(self._answered).as_future())
@@ -116,6 +150,7 @@ class Link:
             call()
 
     def _back(self) -> None:
+        self._refused_since = None
         self.up.set()
         log.info("the broker is back")
         for call in self.on_up:
@@ -124,12 +159,23 @@ class Link:
 
 @asynccontextmanager
 async def linked(
-    url: str, *, name: str, timeout: float = 5.0, credentials: Path | None = None
+    url: str,
+    *,
+    name: str,
+    timeout: float = 5.0,
+    credentials: Path | None = None,
+    login: BrokerLogin | None = None,
+    tls: ssl.SSLContext | None = None,
+    inbox_prefix: str | None = None,
 ) -> AsyncIterator[Link]:
     """Connect; drain and close at the end. Errors as `connection.connect`."""
     link = Link(url)
 
     def closed() -> None:
+        # There is no client yet where the first connect has failed.
+        error = getattr(getattr(link, "nc", None), "last_error", None)
+        if login is not None and error is not None and "authenti" in str(error).lower():
+            link.refused = str(error).removeprefix("nats: ").strip("'")
         link._down()
         link.closed.set()
 
@@ -138,6 +184,10 @@ async def linked(
         name=name,
         timeout=timeout,
         credentials=credentials,
+        login=login,
+        tls=tls,
+        inbox_prefix=inbox_prefix,
+        on_error=link._error,
         on_closed=closed,
         on_disconnected=link._down,
         on_reconnected=link._back,

@@ -43,11 +43,20 @@ _pub_ack = msgspec.json.Decoder(_PubAck)
 
 
 class Outbox:
-    """`run` publishes what is on disk, until cancelled. `changed` is called when `full` may have changed."""
+    """`run` publishes what is on disk, until cancelled. `changed` is called when `full` may have changed.
+    `writer` is the runner under whose name alone the broker takes results; None: it takes them under any."""
 
     def __init__(
-        self, link: Link, spool: Spool, leases: LeaseKeeper, *, backoff: Backoff, changed: Callable[[], None]
+        self,
+        link: Link,
+        spool: Spool,
+        leases: LeaseKeeper,
+        *,
+        backoff: Backoff,
+        changed: Callable[[], None],
+        writer: str | None = None,
     ) -> None:
+        self._writer = writer
         self._link = link
         self._spool = spool
         self._leases = leases
@@ -128,6 +137,9 @@ class Outbox:
         """Try each once; the last failure."""
         failure = None
         for path, result in self._spool.read():
+            if self._writer is not None and not result.subject.endswith(f".{self._writer}"):
+                failure = BrokerError(f"{result.subject} is not for runner {self._writer} to write on")
+                continue
             try:
                 await self._publish(result)
             except BrokerUnavailable as e:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from broker_config.egress import Egress
-from broker_config.errors import BrokerUnavailable, EgressUnavailable, MessageError, NameRefused
+from broker_config.errors import BrokerUnavailable, EgressUnavailable, MessageError, SecretUnavailable
 from broker_config.messages import Dispatch
 from broker_config.proxy import Proxy
-from broker_config.proxy_pool import job_pool_key, pool_key
 from runner.core.egress_pool import EgressPool
 
 from .link import Link
-from .pool_reader import PoolReader
 from .running import Running
+from .secret_reader import SecretReader
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +34,10 @@ _PAUSE = 0.2
 class _Use:
     """A job's use of its proxies here."""
 
-    def __init__(self, key: str, what: str) -> None:
-        self.key = key
+    def __init__(self, what: str) -> None:
         self.what = what
+        #: Of what `pool` was made of.
+        self.revision = 0
         self.pool: EgressPool | None = None
         self.lock = asyncio.Lock()
         self.used = 0.0
@@ -56,7 +56,7 @@ class Pools:
     def __init__(
         self,
         link: Link,
-        reader: PoolReader,
+        reader: SecretReader,
         running: Running,
         *,
         runner: str,
@@ -83,7 +83,7 @@ class Pools:
         try:
             async with asyncio.timeout(self._limit()), use.lock:
                 if use.pool is None or self._clock() - use.read_at > STALE:
-                    await self._fetch(use, dispatch.job, egress)
+                    await self._fetch(use, dispatch, egress)
         except TimeoutError:
             trouble = use.trouble or "the broker does not answer"
             raise EgressUnavailable(f"{use.what} cannot be read: {trouble}") from None
@@ -103,22 +103,22 @@ class Pools:
         """Read again what is in use, and forget what is not."""
         for job, use in list(self._uses.items()):
             now = self._clock()
-            if self._running.of(job):
+            if runs := self._running.of(job):
                 use.used = now
-                if use.pool is not None and not await self._read_again(use, job):
+                if use.pool is not None and not await self._read_again(use, runs[0].dispatch):
                     return
             elif now - use.used > FORGET:
                 del self._uses[job]
 
-    async def _fetch(self, use: _Use, job: str, egress: Egress) -> None:
+    async def _fetch(self, use: _Use, dispatch: Dispatch, egress: Egress) -> None:
         since: float | None = None
         while True:
             await self._link.up.wait()
             try:
-                found = await self._reader.read(use.key)
+                found = await self._reader.pool(dispatch, use.revision)
             except BrokerUnavailable as e:
                 use.trouble = str(e)
-            except MessageError as e:
+            except (MessageError, SecretUnavailable) as e:
                 raise EgressUnavailable(f"{use.what} cannot be used: {e}") from None
             else:
                 if found is not None:
@@ -128,28 +128,36 @@ class Pools:
                 if self._clock() - since >= MISSING:
                     raise EgressUnavailable(f"{use.what} is not there (any more)")
             await asyncio.sleep(_PAUSE)
-        self._renew(use, job, found[0].enabled, egress)
+        use.revision = found.revision
+        self._renew(use, dispatch.job, found.proxies, egress)
 
-    async def _read_again(self, use: _Use, job: str) -> bool:
+    async def _read_again(self, use: _Use, dispatch: Dispatch) -> bool:
         """False if the broker is away: what is known is used on."""
         try:
-            found = await self._reader.read(use.key)
+            found = await self._reader.pool(dispatch, use.revision)
         except BrokerUnavailable as e:
             log.debug("%s is not read again now: %s", use.what, e)
             return False
-        except MessageError as e:
+        except (MessageError, SecretUnavailable) as e:
             log.warning("%s stays as it was: %s", use.what, e)
             return True
         use.missing = 0 if found is not None else use.missing + 1
         if found is not None:
-            self._renew(use, job, found[0].enabled)
+            use.revision = found.revision
+            self._renew(use, dispatch.job, found.proxies)
         elif use.missing == 2:
             log.warning("%s is not there any more", use.what)
-            self._renew(use, job, [])
+            use.revision = 0
+            self._renew(use, dispatch.job, [])
         return True
 
-    def _renew(self, use: _Use, job: str, proxies: Sequence[Proxy], egress: Egress | None = None) -> None:
+    def _renew(
+        self, use: _Use, job: str, proxies: Sequence[Proxy] | None, egress: Egress | None = None
+    ) -> None:
+        """`proxies` is None where they are those that it has."""
         use.read_at = now = self._clock()
+        if proxies is None:
+            return
         # A place of its own for each runner: else all would begin with the first proxy.
         seed = _seed(job, self._runner)
         first = seed % len(proxies) if proxies else 0
@@ -169,12 +177,9 @@ class Pools:
 
 
 def _use(job: str, egress: Egress) -> _Use:
-    try:
-        if egress.pool is not None:
-            return _Use(pool_key(egress.pool), f"the pool {egress.pool} of proxies")
-        return _Use(job_pool_key(job), f"the list of proxies of job {job}")
-    except NameRefused as e:
-        raise EgressUnavailable(f"the session's proxies cannot be had: {e}") from None
+    if egress.pool is not None:
+        return _Use(f"the pool {egress.pool} of proxies")
+    return _Use(f"the list of proxies of job {job}")
 
 
 def _seed(job: str, runner: str) -> int:

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from broker_config import codec
-from broker_config.errors import BrokerUnavailable, MessageError, NameRefused
+from broker_config.errors import BrokerUnavailable, MessageError, SecretUnavailable
 from broker_config.messages import ControlReply
 from broker_config.origin import Origin
 from broker_config.proxy import Proxy
-from broker_config.proxy_pool import MAX_TRIAL, TRIAL_LIMIT, ProxyTest, ProxyTrial, pool_key
+from broker_config.proxy_pool import MAX_TRIAL, TRIAL_LIMIT, ProxyTest, ProxyTrial
 from runner.core.egress_policy import EgressPolicy, authorised
 from runner.core.egress_pool import EgressPool
 from runner.core.identity import product
@@ -27,7 +27,7 @@ from runner.gate.limits import GateLimits
 from runner.gate.proxy_dial import dial
 
 from .link import Link
-from .pool_reader import PoolReader
+from .secret_reader import SecretReader
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class ProxyTests:
     def __init__(
         self,
         link: Link,
-        reader: PoolReader,
+        reader: SecretReader,
         runner: str,
         *,
         wall: Callable[[], float],
@@ -82,15 +82,15 @@ class ProxyTests:
 
     async def _answer(self, gate: Gate, trial: ProxyTrial) -> ControlReply:
         try:
-            found = await self._reader.read(pool_key(trial.pool))
+            found = await self._reader.trial(trial.ticket)
             url = trial.url
             if url:
                 authorised([url])
-        except (BrokerUnavailable, MessageError, NameRefused, ValueError) as e:
+        except (BrokerUnavailable, MessageError, SecretUnavailable, ValueError) as e:
             return ControlReply(ok=False, detail=str(e))
-        if found is None or found[1] != trial.revision:
+        if found is None:
             return ControlReply(ok=False, detail="the pool was changed meanwhile; try again")
-        proxies = found[0].proxies[trial.first : trial.first + min(trial.count, MAX_TRIAL)]
+        proxies = found[:MAX_TRIAL]
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(proxy: Proxy) -> ProxyTest:

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 #: How long one request waits at the broker, s: on its own, and as one of several platforms in turn.
 WAIT = 30.0
+#: The same across accounts: there the broker does not see that who has asked is gone, and what it sends to
+#: nobody comes back only after its lease.
+WAIT_ACROSS = 3.0
 WAIT_IN_TURN = 1.0
 #: The broker says that the request still stands, every so often, s; silent for longer, it is asked anew.
 IDLE_HEARTBEAT = 5.0
@@ -32,13 +35,14 @@ _IN_TURN = json.dumps({"batch": 1, "expires": int(WAIT_IN_TURN * 1e9)}).encode()
 _ALONE = json.dumps(
     {"batch": 1, "expires": int(WAIT * 1e9), "idle_heartbeat": int(IDLE_HEARTBEAT * 1e9)}
 ).encode()
+_ACROSS = json.dumps({"batch": 1, "expires": int(WAIT_ACROSS * 1e9)}).encode()
 
 
 class Pull:
     """`next` is called by one task. `subjects` gives the MSG.NEXT subjects, anew each time; `turn` is with
     which of them this slot begins. `sent_after` bounds from when the lease of what is read now may run.
 
-    `missing` is called when the broker does not know a consumer.
+    `missing` is called when the broker does not know a consumer. `across`: the stream is in another account.
     """
 
     def __init__(
@@ -51,7 +55,9 @@ class Pull:
         sent_after: Callable[[float], float],
         backoff: Backoff,
         missing: Callable[[], None],
+        across: bool = False,
     ) -> None:
+        self._across = across
         self._link = link
         self._subjects = subjects
         self._turn = turn
@@ -82,7 +88,10 @@ class Pull:
             self._turn = (self._turn + 1) % len(subjects)
             order = [*subjects[self._turn :], *subjects[: self._turn]]
             if len(order) == 1:
-                found = await self._ask(order[0], _ALONE, IDLE_HEARTBEAT * 2 + 1)
+                if self._across:
+                    found = await self._ask(order[0], _ACROSS, WAIT_ACROSS + PROMPT)
+                else:
+                    found = await self._ask(order[0], _ALONE, IDLE_HEARTBEAT * 2 + 1)
             else:
                 found = None
                 for subject in order:

@@ -23,7 +23,8 @@ PASSING = ("unavailable", "duplicate_id")
 
 
 class Registration:
-    """`settings` is None until the first success; `accepted` is called with each answer."""
+    """`run` asks whenever it is due, until cancelled; `accepted` is called with the settings of each
+    success."""
 
     def __init__(
         self,
@@ -32,7 +33,9 @@ class Registration:
         *,
         backoff: Backoff,
         accepted: Callable[[RunnerSettings], None],
+        subject: str = RUNNER_REGISTER,
     ) -> None:
+        self._subject = subject
         self._link = link
         self._request = request
         self._backoff = backoff
@@ -72,7 +75,7 @@ class Registration:
             await asyncio.sleep(self._backoff.pause(at_least))
 
     async def _ask(self) -> RunnerSettings:
-        answer = await self._link.request(RUNNER_REGISTER, codec.encode(self._request), timeout=PATIENCE)
+        answer = await self._link.request(self._subject, codec.encode(self._request), timeout=PATIENCE)
         try:
             reply = codec.decode(answer.data, RegisterReply)
         except MessageError as e:

@@ -12,8 +12,8 @@ from broker_config.messages import Dispatch, RunningSession
 
 from .lease_keeper import Held
 
-#: Why a session is ended from outside: `cancelled` (its job, or it alone), `lease_lost`, `handed_back` (the
-#: runner ends).
+#: Why a session is ended from outside: `cancelled` (its job, or it alone; by a kill too), `lease_lost`,
+#: `handed_back` (the runner ends).
 EndReason = Literal["cancelled", "lease_lost", "handed_back"]
 
 

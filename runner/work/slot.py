@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from broker_config import codec
-from broker_config.errors import EgressUnavailable, MessageError, NameRefused
+from broker_config.errors import EgressUnavailable, MessageError, NameRefused, SecretUnavailable
 from broker_config.messages import (
     PROTOCOL,
     PROTOCOL_OLDEST,
@@ -19,8 +20,10 @@ from broker_config.messages import (
     SessionRecord,
     quarantined,
 )
-from broker_config.subjects import quarantine, token
+from broker_config.signature import SignatureRefused
+from broker_config.subjects import token
 from runner.core import retry, start
+from runner.core.masking import SecretMask
 from runner.core.outcome import Outcome
 
 from .artifact_store import ArtifactStore, discard
@@ -28,6 +31,7 @@ from .clock import Clock
 from .delivery import Delivery
 from .executor import Executor
 from .faults import Faults
+from .job_secrets import JobSecrets
 from .job_talk import JobTalk
 from .lease_keeper import Held, LeaseKeeper
 from .link import Link
@@ -35,6 +39,7 @@ from .outbox import Outbox
 from .pools import Pools
 from .result import Result
 from .running import Run, Running
+from .trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,9 @@ class Shared(Protocol):
     outbox: Outbox
     talk: JobTalk
     faults: Faults
+    trust: Trust
     pools: Pools
+    secrets: JobSecrets
     artifacts: ArtifactStore
 
     @property
@@ -65,7 +72,12 @@ class Shared(Protocol):
         """False when the runner starts nothing more: it is paused, or ends."""
         ...
 
+    def quarantine(self, kind: str) -> str:
+        """The subject for messages of that kind that this runner cannot use."""
+        ...
+
     def is_cancelled(self, job: str) -> bool: ...
+    def is_killed(self, dispatch: Dispatch) -> bool: ...
     def saturated_since(self, then: float) -> bool: ...
 
 
@@ -98,19 +110,34 @@ class Slot:
             await delivery.hand_back(s.link)
             return None
         try:
+            s.trust.check(delivery)
             dispatch = _read(delivery)
+            s.trust.check_age(dispatch)
         except MessageError as e:
             s.faults.malformed += 1
+            s.faults.forged += isinstance(e, SignatureRefused)
             log.warning("a dispatched message is rejected, nobody will get it: %s", e)
             kept = quarantined(delivery.subject, delivery.data, str(e), at=s.clock.wall(), by=s.runner)
-            await s.link.send(quarantine("dispatch"), codec.encode(kept))
+            await s.link.send(s.quarantine("dispatch"), codec.encode(kept))
             await delivery.reject(s.link)
             return None
         if earlier := s.outbox.earlier(dispatch.job, dispatch.session):
             # Its ack was lost. The message id is the same: the stream keeps one record.
             return msgspec.structs.replace(earlier, ack=delivery.reply)
+        refused: Outcome | None = None
+        try:
+            dispatch = s.trust.granted(dispatch)
+        except MessageError as e:
+            log.warning("session %d of job %s is not started: %s", dispatch.session, dispatch.job, e)
+            why = ErrorInfo(kind="origin_refused", detail=f"not started: {e}"[:300])
+            refused = Outcome(status="failed", error=why)
         run = Run(dispatch, held, since=s.clock.wall(), began=s.clock.lease())
-        outcome = Outcome(status="cancelled") if s.is_cancelled(dispatch.job) else await self._execute(run)
+        if s.is_cancelled(dispatch.job) or s.is_killed(dispatch):
+            outcome: Outcome | None = Outcome(status="cancelled")
+        elif refused is not None:
+            outcome = refused
+        else:
+            outcome = await self._execute(run)
         if s.leases.lost(held):
             # Someone else has it now, or will: it is theirs to report, and an answer of ours would hit them.
             log.warning("session %d of job %s is given up: its lease is lost", dispatch.session, dispatch.job)
@@ -136,6 +163,7 @@ class Slot:
         s = self._shared
         dispatch = run.dispatch
         outcome: Outcome | None = None
+        mask = SecretMask(dispatch)
         run.held.on_lost = run.lease_lost
         s.running.add(run)
         if dispatch.start_at is None:
@@ -144,19 +172,28 @@ class Slot:
             with run:
                 if dispatch.script is not None and not s.allow_scripts:
                     return _no_scripts()
-                pool = await s.pools.of(dispatch)
-                if dispatch.start_at is not None and not await self._is_time(run):
-                    # Its time has passed, or it comes when nothing may start here any more.
-                    return Outcome(status="dropped") if run.reason is None else None
-                outcome = await s.executor.run(dispatch, partial(self._say, dispatch), pool)
+                async with s.secrets.given(dispatch) as given:
+                    mask = SecretMask(given)
+                    pool = await s.pools.of(dispatch)
+                    if dispatch.start_at is not None and not await self._is_time(run):
+                        # Its time has passed, or it comes when nothing may start here any more.
+                        return Outcome(status="dropped") if run.reason is None else None
+                    say = partial(self._say, dispatch, mask)
+                    outcome = mask.outcome(await s.executor.run(given, say, pool))
             if outcome is not None:
                 await self._keep(run, outcome)
+        except SecretUnavailable as e:
+            error = ErrorInfo(kind="secret_unavailable", detail=str(e)[:300], infrastructure=True)
+            outcome = Outcome(status="failed", error=error, duration_ms=1000 * (s.clock.lease() - run.began))
         except EgressUnavailable as e:
             error = ErrorInfo(kind="egress_failed", detail=str(e), infrastructure=True)
             outcome = Outcome(status="failed", error=error, duration_ms=1000 * (s.clock.lease() - run.began))
         except Exception as e:
-            log.exception("session %d of job %s broke the runner's own code", dispatch.session, dispatch.job)
-            detail = f"{type(e).__name__}: {e}"[:300]
+            trace = mask(traceback.format_exc())
+            log.error(
+                "session %d of job %s broke the runner's own code\n%s", dispatch.session, dispatch.job, trace
+            )
+            detail = mask(f"{type(e).__name__}: {e}")[:300]
             error = ErrorInfo(kind="runner_error", detail=detail, infrastructure=True)
             outcome = Outcome(status="failed", error=error, duration_ms=1000 * (s.clock.lease() - run.began))
         finally:
@@ -233,8 +270,8 @@ class Slot:
             artifacts_left_out=run.left_out,
         )
 
-    def _say(self, dispatch: Dispatch, event: str, text: str) -> None:
-        self._shared.talk.say(dispatch, "step" if event == "step" else "line", text)
+    def _say(self, dispatch: Dispatch, mask: SecretMask, event: str, text: str) -> None:
+        self._shared.talk.say(dispatch, "step" if event == "step" else "line", mask(text))
 
 
 def _no_scripts() -> Outcome:

@@ -43,7 +43,9 @@ class Spool:
     def open(self) -> int:
         """Take over what is there; how many results that is. Raises `SettingsError`."""
         try:
-            self._own.mkdir(parents=True, exist_ok=True)
+            # What sessions have seen is nobody else's business, whatever the umask says.
+            for folder in (self._root.parent, self._root, self._own):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock(self._own)
             for folder in sorted(p for p in self._root.iterdir() if p.is_dir()):
                 if folder == self._own or self._lock(folder):

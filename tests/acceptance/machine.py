@@ -9,15 +9,18 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
+from cli import credentials
 from cli.client import Client
 from tests.support.waiting import eventually
+
+from .commands import Commands
 
 TB, RUNNER = "cli.tb", "cli.tb_runner"
 
@@ -102,11 +105,17 @@ class Machine:
     """Home, settings and temporary files under `root`. What is started here is known by a mark.
 
     In `bytecode` compiled modules are kept: without them each command would compile all that it imports.
+    `commands` runs those that come to an end; without it each starts from nothing. `enter` stands before each
+    command, to run it in a network of its own.
     """
 
-    def __init__(self, root: Path, bytecode: Path) -> None:
+    def __init__(
+        self, root: Path, bytecode: Path, commands: Commands | None = None, *, enter: Sequence[str] = ()
+    ) -> None:
         self.root = root
+        self._enter = list(enter)
         self._bytecode = bytecode
+        self._commands = commands
         self.temporary = root / "tmp"
         self.temporary.mkdir(parents=True)
         self._mark = f"TB_TEST_MARK={uuid.uuid4().hex}"
@@ -121,15 +130,28 @@ class Machine:
             "TMPDIR": str(self.temporary),
             "XDG_CONFIG_HOME": str(self.root / "config"),
             "XDG_DATA_HOME": str(self.root / "data"),
+            "XDG_STATE_HOME": str(self.root / "state"),
         }
         return kept | places | {name: value} | more
 
     async def tb(
-        self, *arguments: str, stdin: str = "", within: float = 20.0, module: str = TB, **environ: str
+        self,
+        *arguments: str,
+        stdin: str = "",
+        within: float = 20.0,
+        module: str = TB,
+        anew: bool = False,
+        **environ: str,
     ) -> Result:
-        """Run a command to its end."""
+        """Run a command to its end; `anew` where its process itself is looked at, not what it does."""
+        if self._commands and not anew and not self._enter:
+            async with asyncio.timeout(within):
+                code, written, said = await self._commands.run(
+                    module, arguments, stdin.encode(), self.environ(**environ)
+                )
+            return Result(code, written.decode(), said.decode())
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, *arguments),
+            *(*self._enter, sys.executable, "-m", module, *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -151,7 +173,7 @@ class Machine:
         log = self.root / f"{uuid.uuid4().hex[:8]}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", module, *arguments),
+                *(*self._enter, sys.executable, "-m", module, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -204,7 +226,7 @@ class Machine:
 
 async def offered(server: str) -> dict[str, tuple[int, int]]:
     """Slots and free slots by platform, without the cost of a command each time."""
-    async with Client(server) as client:
+    async with Client(server, token=credentials.find(server).secret) as client:
         return {p.platform: (p.slots, p.free) for p in (await client.platforms()).items}
 
 

@@ -22,6 +22,7 @@ from cli.client import Client
 from tests.support.site import Site
 from tests.support.waiting import eventually
 
+from .commands import Commands
 from .machine import RUNNER, TB, Machine, Result, offered
 
 NOBODY = "http://127.0.0.1:9"  # the port "discard", on which nobody listens
@@ -44,12 +45,23 @@ class House(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory, bytecode: Path) -> AsyncIterator[House]:
-    machine = Machine(tmp_path_factory.mktemp("house") / "machine", bytecode)
+async def house(
+    tmp_path_factory: pytest.TempPathFactory, bytecode: Path, forked: Commands
+) -> AsyncIterator[House]:
+    machine = Machine(tmp_path_factory.mktemp("house") / "machine", bytecode, forked)
     ports = ("--port", "0", "--nats-port", "0")
     data = str(machine.root / "jobs")
     async with machine.running(
-        "up", "--data-dir", data, *ports, "--browser", "chromium", "--slots", "2", TB_GRACE="3"
+        "up",
+        "--data-dir",
+        data,
+        *ports,
+        "--browser",
+        "chromium",
+        "--slots",
+        "2",
+        TB_GRACE="3",
+        TB_ANONYMOUS="admin",
     ) as up:
         house = House(machine, await up.said("TrafficBuster serves"))
 

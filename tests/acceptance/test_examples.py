@@ -23,6 +23,7 @@ from tests.support.ports import free_ports
 from tests.support.proxies import UpstreamProxy, upstream
 from tests.support.waiting import eventually
 
+from .commands import Commands
 from .machine import Machine, Result, offered
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -56,15 +57,25 @@ class Scene(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory, bytecode: Path) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path_factory: pytest.TempPathFactory, bytecode: Path, forked: Commands
+) -> AsyncIterator[Scene]:
     """All of them, some at once."""
-    machine = Machine(tmp_path_factory.mktemp("examples") / "machine", bytecode)
+    machine = Machine(tmp_path_factory.mktemp("examples") / "machine", bytecode, forked)
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(machine.running("demo-shop", "--port", "0"))
         browsers = ("--browser", "chromium", "--browser", "firefox")
         ports = ("--port", "0", "--nats-port", "0", "--slots", "4", "--allow-scripts")
         up = await stack.enter_async_context(
-            machine.running("up", "--data-dir", str(machine.root / "jobs"), *ports, *browsers, TB_GRACE="3")
+            machine.running(
+                "up",
+                "--data-dir",
+                str(machine.root / "jobs"),
+                *ports,
+                *browsers,
+                TB_GRACE="3",
+                TB_ANONYMOUS="admin",
+            )
         )
         # The second proxy is down.
         proxies = [await stack.enter_async_context(upstream(s)) for s in ("http", "socks5")]
@@ -158,7 +169,7 @@ def test_the_command_shows_the_plan(scene: Scene) -> None:
     assert "windows-msedge 1 linux-chromium 1 4 4" in lines
     assert "! no online runner offers windows-msedge: linux-chromium stands in" in lines
     assert scene.refused.code == 2
-    assert "https://shop.example is not an allowed origin" in scene.refused.err
+    assert "https://shop.example is no target of project default" in scene.refused.err
 
 
 def test_buyers_get_as_far_as_the_end(scene: Scene) -> None:

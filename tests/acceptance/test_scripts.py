@@ -45,7 +45,7 @@ async def test_a_scripted_job_runs_only_where_scripts_are_allowed(
     plain = Runner(RunnerConfig(data_dir=machine.root / "plain", nats=url, name="plain", slots=3), stub)
     async with (
         asyncio.TaskGroup() as group,
-        Orchestrator(OrchestratorConfig(nats=url, port=0, name="one")) as orchestrator,
+        Orchestrator(OrchestratorConfig(nats=url, port=0, name="one", anonymous="admin")) as orchestrator,
         Client(orchestrator.url) as client,
     ):
         group.create_task(plain.run())

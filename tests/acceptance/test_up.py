@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -34,6 +35,33 @@ async def offers(server: str) -> None:
     await eventually(lambda: offered(server), 20, what="a runner is online", interval=0.1)
 
 
+async def test_its_log_is_in_a_file_and_on_the_terminal_only_if_wanted(
+    machine: Machine, tmp_path: Path
+) -> None:
+    web, nats = free_ports(2)
+    data = tmp_path / "data"
+    for verbose in ((), ("--verbose",)):
+        arguments = (
+            "up",
+            "--data-dir",
+            str(data),
+            "--port",
+            str(web),
+            "--nats-port",
+            str(nats),
+            "--no-runner",
+        )
+        async with machine.running(*arguments, *verbose) as program:
+            await program.said("Ctrl-C ends it")
+            assert (" INFO " in program.words) is bool(verbose)
+            program.signal(signal.SIGTERM)
+            assert await program.ended(15) == 0
+        await machine.empty()
+    assert " INFO " in (data / "orchestrator.log").read_text()
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / "nats").stat().st_mode) == 0o700
+
+
 async def test_a_restart_finds_its_jobs_again(machine: Machine, site: Site, tmp_path: Path) -> None:
     web, nats = free_ports(2)
     server, data = f"http://127.0.0.1:{web}", tmp_path / "data"
@@ -54,6 +82,7 @@ async def test_a_restart_finds_its_jobs_again(machine: Machine, site: Site, tmp_
         ]
         audit = await machine.tb("--server", server, "jobs", "audit", done.row["job"])
         assert (audit.code, "agrees" in audit.out) == (0, True)
+        await second.said("a runner is ready")
         second.interrupt()
         assert await second.ended(15) == 0
     await machine.empty()

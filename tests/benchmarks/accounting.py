@@ -4,7 +4,11 @@ A real nats-server that flushes every message (`sync_interval: always`), a real 
 process with a timer of 0 ms in place of the browser. The bare loop does what a session costs the broker with
 nothing around it: publish, pull, publish the result, ack; so many at once as the runner has slots.
 
+With `--signing` it measures instead what it costs that dispatches are signed: a second orchestrator and
+runner on a broker of their own do without, and the jobs go to the two in turn.
+
     uv run python -m tests.benchmarks.accounting [--sizes 1000 10000 100000] [--rounds 3] [--json FILE]
+    uv run python -m tests.benchmarks.accounting --signing [--sizes 4000] [--rounds 9]
 """
 
 from __future__ import annotations
@@ -16,10 +20,11 @@ import statistics
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 import nats.errors
@@ -29,6 +34,8 @@ from nats.js.api import ConsumerConfig, RetentionPolicy
 
 from broker_config import connection
 from broker_config.embedded_server import EmbeddedServer
+from broker_config.keyring import Keyring
+from broker_config.signature import Signer, Verifier
 from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
@@ -173,12 +180,90 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+#: An orchestrator, and the process of its runner.
+System: TypeAlias = "tuple[Orchestrator, psutil.Process]"
+
+
+@asynccontextmanager
+async def system(directory: Path, *more: str) -> AsyncIterator[System]:
+    """A broker, an orchestrator (with `more` arguments) and a runner that is online."""
+    directory.mkdir()
+    (port,) = free_ports(1)
+    async with EmbeddedServer(directory / "nats") as server:
+        arguments = ["--nats", server.url, "--port", str(port), "--name", "o1", *more]
+        runner = ["--nats", server.url, "--name", "r1", "--data-dir", str(directory / "r1")]
+        async with (
+            process(directory / "o.log", "tests.support.orchestrator_process", *arguments) as child,
+            process(
+                directory / "r.log",
+                "tests.support.runner_process",
+                *runner,
+                *("--slots", str(SLOTS), "--log", "WARNING"),
+            ) as runs,
+        ):
+            it = Orchestrator(f"http://127.0.0.1:{port}", child)
+            await eventually(it.offered, 30)
+            await it.job(500)
+            yield it, runs
+            await it.http.aclose()
+
+
+async def measure_signing(options: argparse.Namespace) -> None:
+    ring, payload = Keyring.new(), b"x" * 600
+    signer, verifier = Signer(ring.dispatch), Verifier(ring.dispatch_keys)
+    headers = signer.headers("job.dispatch.linux-chromium", payload)
+    for what, call in (
+        ("sign", lambda: signer.headers("job.dispatch.linux-chromium", payload)),
+        ("verify", lambda: verifier.verify("job.dispatch.linux-chromium", payload, headers)),
+    ):
+        best = min(timeit.repeat(call, number=2_000, repeat=5)) / 2_000
+        print(f"{what}: {best * 1e6:.1f} µs")
+    with tempfile.TemporaryDirectory(prefix="signing-") as name:
+        async with (
+            system(Path(name) / "signed") as signed,
+            system(Path(name) / "unsigned", "--unsigned") as unsigned,
+        ):
+            for n in options.sizes:
+                pairs = [(await _job(signed, n), await _job(unsigned, n)) for _ in range(options.rounds)]
+                rate = statistics.median(a.rate / b.rate for a, b in pairs)
+                cpu = statistics.median(a.cpu / b.cpu for a, b in pairs)
+                for what, side in zip(("signed", "unsigned"), zip(*pairs, strict=True), strict=True):
+                    each = 1e6 * statistics.median(one.cpu for one in side) / n
+                    print(
+                        f"{n} sessions {what}: {statistics.median(one.rate for one in side):.0f}/s, "
+                        f"{each:.0f} µs of CPU each in orchestrator and runner"
+                    )
+                print(f"ratio of throughput {rate:.3f}, of CPU {cpu:.3f} (medians of pairs)")
+
+
+class Done(NamedTuple):
+    rate: float
+    #: Of orchestrator and runner, s: what a busy machine changes least.
+    cpu: float
+
+
+async def _job(of: System, sessions: int) -> Done:
+    it, runs = of
+    before = _cpu(it.child) + _cpu(runs)
+    rate = await it.job(sessions)
+    return Done(rate, _cpu(it.child) + _cpu(runs) - before)
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--signing", action="store_true")
     options = parser.parse_args()
+    if options.signing:
+        asyncio.run(measure_signing(options))
+        return
     result = asyncio.run(measure(options))
     print(f"bare NATS loop: {result['bare_per_s']} sessions/s, {SLOTS} at once")
     print(f"{'sessions':>9} {'per s':>7} {'ratio':>6} {'peak MB':>8}")

@@ -45,6 +45,7 @@ async def run(rate: float, seconds: float, slots: int) -> dict[str, Any]:
         web, nats = free_ports(2)
         command = [
             *(sys.executable, "-m", "cli.tb", "--log-level", "warning", "up", "--browser", "chromium"),
+            *("--anonymous", "admin"),
             *("--data-dir", name, "--slots", str(slots), "--port", str(web), "--nats-port", str(nats)),
         ]
         api = f"http://127.0.0.1:{web}/api/v1"

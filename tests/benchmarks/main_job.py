@@ -89,6 +89,7 @@ async def system(target: str, slots: int, directory: Path) -> AsyncIterator[Syst
     with (directory / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "cli.tb", "up", "--data-dir", str(directory), "--browser", "chromium"),
+            *("--anonymous", "admin"),
             *("--port", str(web), "--nats-port", str(nats), "--slots", str(slots)),
             stdout=log,
             stderr=log,

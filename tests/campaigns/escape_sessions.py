@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
@@ -15,8 +16,10 @@ from broker_config.behaviour import Behaviour
 from broker_config.duration import Duration
 from broker_config.duration_range import DurationRange
 from broker_config.egress import Egress
+from broker_config.grant import Grant, SignedGrant
 from broker_config.job_spec import Limits
 from broker_config.messages import Dispatch
+from broker_config.origin import Origin
 from runner.browser.executor import BrowserExecutor
 from runner.core.egress_pool import EgressPool
 from tests.campaigns.escape_plain import AT_ONCE, LOADING, SPECIAL, environment
@@ -74,6 +77,7 @@ class Sessions:
             target=way.name,
             url=url,
             egress=Egress(pool="upstream" if pool else None, dns=dns),
+            grant=_grant(url),
             behaviour=Behaviour(dwell=DurationRange(STAY, STAY), scroll=False),
             limits=Limits(session=Duration(2 * LOADING), navigation=Duration(LOADING)),
         )
@@ -105,6 +109,14 @@ class Sessions:
             os.environ.clear()
             os.environ.update(before)
             await executor.close()
+
+
+def _grant(url: str) -> SignedGrant:
+    """For the site alone, which stands in a private network where its name is not of loopback."""
+    origin = Origin.of(url)
+    return SignedGrant.plain(
+        Grant(job="escape", expires_at=time.time() + 3600, origins=[str(origin)], private_hosts=[origin.host])
+    )
 
 
 def _page(executor: BrowserExecutor, url: str) -> Page:

@@ -141,7 +141,17 @@ async def _job(
     spec.write_text(yaml.safe_dump(document, sort_keys=False))
     web, nats = free_ports(2)
     server = f"http://127.0.0.1:{web}"
-    up = ("up", "--data-dir", str(directory / "data"), "--browser", "chromium", "--slots", str(vus))
+    up = (
+        "up",
+        "--data-dir",
+        str(directory / "data"),
+        "--browser",
+        "chromium",
+        "--slots",
+        str(vus),
+        "--anonymous",
+        "admin",
+    )
     async with machine.running(*up, "--port", str(web), "--nats-port", str(nats)) as running:
         await running.said("TrafficBuster serves", 30)
         await eventually(lambda: offered(server), 60, what="a runner is online", interval=0.1)

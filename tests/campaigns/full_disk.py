@@ -55,7 +55,7 @@ def fill(path: Path) -> int:
 
 
 def config(broker: str, disk: Path) -> OrchestratorConfig:
-    return OrchestratorConfig(nats=broker, port=0, store_dir=str(disk))
+    return OrchestratorConfig(nats=broker, port=0, store_dir=str(disk), anonymous="admin")
 
 
 async def full_disk(size: int, sessions: int, full: float) -> list[str]:
@@ -67,7 +67,7 @@ async def full_disk(size: int, sessions: int, full: float) -> list[str]:
             async with (
                 EmbeddedServer(disk / "nats", on_event=events.append, max_deaths=100) as broker,
                 Orchestrator(
-                    OrchestratorConfig(nats=broker.url, port=0, store_dir=str(disk))
+                    OrchestratorConfig(nats=broker.url, port=0, store_dir=str(disk), anonymous="admin")
                 ) as orchestrator,
                 runner_process(broker.url, directory, "r", "--slots", "8", "--seconds", "0.02"),
                 httpx.AsyncClient(base_url=f"{orchestrator.url}/api/v1", timeout=10) as http,

@@ -59,6 +59,7 @@ async def scene(root: Path) -> AsyncIterator[Scene]:
     web, nats = free_ports(2)
     server = f"http://127.0.0.1:{web}"
     arguments = ["up", "--data-dir", str(root / "data"), "--port", str(web), "--nats-port", str(nats)]
+    arguments += ["--anonymous", "admin"]
     try:
         async with (
             open_site() as site,

@@ -60,7 +60,9 @@ async def soak(sessions: int, slots: int) -> dict[str, Any]:
         temporary.mkdir()
         async with (
             EmbeddedServer(directory / "nats") as broker,
-            Orchestrator(OrchestratorConfig(nats=broker.url, port=0, name="soak")) as orchestrator,
+            Orchestrator(
+                OrchestratorConfig(nats=broker.url, port=0, name="soak", anonymous="admin")
+            ) as orchestrator,
             WebServer(create_shop(), host="127.0.0.1", port=0) as shop,
             asyncio.TaskGroup() as group,
         ):

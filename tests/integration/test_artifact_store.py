@@ -32,6 +32,7 @@ from broker_config.messages import (
     ErrorInfo,
     SessionRecord,
 )
+from broker_config.seal import Seal
 from broker_config.subjects import RUNNER_ARTIFACT
 from orchestrator.bus.artifact_desk import ArtifactDesk
 from orchestrator.bus.artifacts import Artifacts
@@ -78,7 +79,7 @@ async def running(
 
 
 def job_store(nc: Client, id: str = "job1") -> JobStore:
-    return JobStore(Jet(nc), clock=time.time, new_id=lambda: id, new_seed=lambda: 7)
+    return JobStore(Jet(nc), seal=Seal(bytes(32)), clock=time.time, new_id=lambda: id, new_seed=lambda: 7)
 
 
 @asynccontextmanager

@@ -49,7 +49,7 @@ async def done(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Done]:
     executor = BrowserExecutor(["chromium"])
     async with (
         EmbeddedServer(folder / "broker", sync_always=False) as broker,
-        Orchestrator(OrchestratorConfig(nats=broker.url, port=0)) as orchestrator,
+        Orchestrator(OrchestratorConfig(nats=broker.url, port=0, anonymous="admin")) as orchestrator,
         secret_site() as site,
         asyncio.TaskGroup() as group,
     ):

@@ -81,7 +81,7 @@ async def test_import_list_switch_and_remove(tb: Tb, name: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["import", "NAME", "/nowhere/x.txt"], 2, "/nowhere/x.txt: No such file"),
+        (["import", "NAME", "/nowhere/x.txt"], 2, "'/nowhere/x.txt' cannot be read: there is no such"),
         (["import", "NAME", "-"], 2, "there is no proxy in it"),
         (["import", "a b", "-"], 2, "is not allowed"),
         (["list", "nowhere"], 2, "there is no pool 'nowhere'"),

@@ -186,7 +186,7 @@ async def test_another_proxy_is_taken_when_one_does_not_work(
         assert (bench.events[0].job, bench.events[0].session) == ("j", 7)
         assert [e.proxy for e in report.egress_errors] == [str(bad.proxy)]
         assert report.upstreams == [str(good.proxy)]
-        assert not report.egress_failed
+        assert not report.egress_failures
         assert site.hits == {"/slow": 1}
         # Who comes next is spared.
         connections = bad.connections
@@ -223,7 +223,7 @@ async def test_with_no_proxy_left_the_request_fails_and_nothing_goes_direct(
             info = lease.explain(site.url)
             assert info is not None
             assert (info.kind, info.infrastructure) == ("egress_failed", True)
-            assert lease.report().egress_failed
+            assert lease.report().egress_failures
         assert not site.requests
         assert [kind for kind, _ in bench.told] == ["proxy_down", "proxy_down", "no_proxy_left"]
 
@@ -247,7 +247,7 @@ async def test_what_the_site_does_is_no_reason_to_change(
                 assert (await client.get(site.url + path)).status_code in (500, 404, 302)
                 assert two.connections == 0
             await lease.settle()
-            assert not lease.report().egress_failed
+            assert not lease.report().egress_failures
         assert bench.told == []
 
 
@@ -295,7 +295,7 @@ async def test_a_proxy_killed_within_an_answer_is_an_egress_failure(
             status = 502
         assert status == 502
         await lease.settle()
-        assert lease.report().egress_failed
+        assert lease.report().egress_failures
         info = lease.explain(site.url)
         assert info is not None
         assert info.kind == "egress_failed"
@@ -319,7 +319,7 @@ async def test_three_proxies_one_killed_one_refusing_midway_every_session_ends_o
                 three.mood = "credentials"
             async with bench.client(site, pool) as (client, lease):
                 statuses += [(await client.get(site.url + p)).status_code for p in ("/", "/style.css")]
-                assert not lease.report().egress_failed
+                assert not lease.report().egress_failures
         assert statuses == [200] * 60
         assert bench.told == [("proxy_down", str(two.proxy)), ("proxy_down", str(three.proxy))]
         # All that the site saw came from a proxy.

@@ -267,10 +267,12 @@ async def test_declared_buckets_are_what_the_plain_client_would_make(own_nc: Cli
 async def test_object_stores_are_what_the_plain_client_would_make(
     own_nc: Client, bucket: ObjectBucket
 ) -> None:
-    """But for the time to live of single objects, which nats-py does not know of."""
+    """But for the time to live of single objects, which nats-py does not know of, and for messages that take
+    others with them, by which a runner could empty the store."""
     await provision(own_nc, streams=(), buckets=(bucket,))
     ours = await config_of(own_nc, f"OBJ_{bucket.name}")
     assert ours.pop("allow_msg_ttl") is True
+    assert ours.pop("allow_rollup_hdrs") is False
     await own_nc.request(f"$JS.API.STREAM.DELETE.OBJ_{bucket.name}")
     await own_nc.jetstream().create_object_store(
         bucket=bucket.name,
@@ -280,6 +282,7 @@ async def test_object_stores_are_what_the_plain_client_would_make(
     )
     theirs = await config_of(own_nc, f"OBJ_{bucket.name}")
     theirs.pop("allow_msg_ttl", None)
+    assert theirs.pop("allow_rollup_hdrs") is True
     assert {**ours, "metadata": None} == {**theirs, "metadata": None}
 
 

@@ -18,6 +18,7 @@ from broker_config.errors import Conflict, PoolNotFound, SpecError
 from broker_config.job import Job
 from broker_config.job_spec import read_spec
 from broker_config.provisioning import provision
+from broker_config.seal import Seal
 from orchestrator.bus.jet import Jet
 from orchestrator.bus.job_retry import retry_spec
 from orchestrator.bus.job_store import JobStore
@@ -35,6 +36,7 @@ async def store(broker: EmbeddedServer) -> AsyncIterator[JobStore]:
         await provision(client)
         yield JobStore(
             Jet(client),
+            seal=Seal(bytes(32)),
             clock=time.time,
             new_id=lambda: f"proxyjob{next(_numbers):03d}",
             new_seed=lambda: 7,

@@ -173,6 +173,32 @@ async def test_unmasked_they_are_there(executor: BrowserExecutor, site: SecretSi
     assert PASSWORD in files["console.log"].decode()
 
 
+@pytest.mark.parametrize(("mask", "before"), [(True, 0), (True, 150), (True, 250), (False, 0)])
+async def test_errors_and_log_do_not_tell_what_was_filled_in(
+    executor: BrowserExecutor, site: SecretSite, mask: bool, before: int
+) -> None:
+    """Playwright tells what is in a field; the text is cut, at a place that may be within the value."""
+    steps: list[dict[str, Any]] = [
+        {"fill": {"label": "Name", "value": "${user.mail}"}},
+        {"fill": {"label": "Password", "value": "x" * before + PASSWORD}},
+        {"expect": {"label": "Password", "value": "another"}, "timeout": "50ms"},
+    ]
+    said: list[str] = []
+    dispatch = a_session(
+        f"{site.url}/login",
+        journey=document.read({"steps": steps}, Journey),
+        variables={"user.mail": NAME},
+        artifacts=Artifacts(keep=[], mask=mask),
+    )
+    outcome = await executor.run(dispatch, lambda _, text: said.append(text))
+    assert outcome.error is not None
+    assert outcome.error.kind == "step_failed"
+    told = "\n".join([outcome.error.detail, *(s.error for s in outcome.steps), *said])
+    assert "Actual value: ***" in told
+    assert PASSWORD[:4] not in told
+    assert "xxxx" not in told
+
+
 async def test_pictures_do_not_show_what_was_filled_in(
     executor: BrowserExecutor, site: SecretSite, monkeypatch: Any
 ) -> None:

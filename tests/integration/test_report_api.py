@@ -24,7 +24,7 @@ from broker_config.job import Job, job_key
 from broker_config.messages import ConductorRecord, SessionRecord
 from broker_config.report import Report
 from broker_config.subjects import CONDUCTOR, session_record
-from cli import render, report
+from cli import job_summary, report
 from cli.client import Client, ServerError
 from orchestrator.bus.job_store import subject
 from orchestrator.bus.session_log import SessionLog
@@ -93,9 +93,9 @@ async def test_the_detail_has_the_same_values(http: httpx.AsyncClient) -> None:
     assert detail.thresholds == RICH.report.thresholds
     assert detail.steps.keys() == {s.name for s in RICH.report.steps}
     assert RICH.checkpoint.progress is not None
-    text = shown(render.summary(RICH.checkpoint.progress, detail))
+    text = shown(job_summary.summary(RICH.checkpoint.progress, detail))
     assert "43 ran while their machine was short of CPU" in text
-    assert text.count("without saturated") == 9
+    assert text.count("without saturated") == 11
     assert "2.71%" in text
     assert "ends the job" in text
 

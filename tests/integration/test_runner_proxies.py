@@ -17,12 +17,14 @@ from broker_config import codec
 from broker_config.egress import Egress
 from broker_config.embedded_server import EmbeddedServer
 from broker_config.messages import Dispatch
-from broker_config.proxy_pool import ProxyPool, ProxyTrial, pool_subject
+from broker_config.proxy_pool import ProxyPool, ProxyTrial
+from broker_config.seal import Seal
 from orchestrator.bus.fleet import Fleet
 from orchestrator.bus.jet import Jet
-from orchestrator.bus.proxy_store import ProxyStore
+from orchestrator.bus.job_store import JobStore
 from orchestrator.bus.proxy_trials import ProxyTrials
 from orchestrator.bus.quarantine import Quarantine
+from orchestrator.bus.secret_desk import SecretDesk
 from runner.service import Runner
 from runner.settings import RunnerConfig
 from tests.support.front_desk import FrontDesk, front_desk
@@ -77,7 +79,7 @@ async def keep(desk: FrontDesk, key: str, proxies: list[UpstreamProxy], *, off: 
     pool = ProxyPool(
         proxies=[msgspec.structs.replace(p.proxy, enabled=i >= off) for i, p in enumerate(proxies)]
     )
-    await desk.js.publish(pool_subject(key), codec.encode(pool))
+    desk.keep(key, pool)
 
 
 async def send(desk: FrontDesk, site: Site, sessions: int, egress: Egress, **more: Any) -> None:
@@ -140,7 +142,7 @@ async def test_a_pool_that_is_removed_is_used_no_more(
     async with running(desk, tmp_path, executor) as runner:
         await send(desk, site, 1, Egress(pool="p"))
         await eventually(lambda: site.hits["/"] == 1, what="the first request")
-        await Jet(desk.nc).api("STREAM.PURGE.KV_proxies", {"filter": pool_subject("pool.p")})
+        desk.keep("pool.p", None)
         for _ in range(2):
             await runner.pools.look()
         executor.go.set()
@@ -170,11 +172,9 @@ async def test_without_its_proxies_a_session_fails_and_never_goes_direct(
     assert site.hits["/"] == 0
 
 
-async def test_where_the_bucket_does_not_answer_the_wait_is_bounded(
-    desk: FrontDesk, site: Site, tmp_path: Path
-) -> None:
+async def test_where_nobody_answers_the_wait_is_bounded(desk: FrontDesk, site: Site, tmp_path: Path) -> None:
     """By half a lease for all of them together, not for one after the other."""
-    await desk.js.delete_stream("KV_proxies")
+    desk.silent = True
     async with running(desk, tmp_path, slots=4):
         began = time.monotonic()
         await send(desk, site, 4, Egress(pool="p"))
@@ -247,7 +247,10 @@ async def test_a_pool_is_tested_from_a_runner(
 ) -> None:
     good, socks, dead = proxies
     jet = Jet(desk.nc)
-    store = ProxyStore(jet, clock=time.time)
+    seal = Seal(bytes(32))
+    jobs = JobStore(jet, seal=seal, clock=time.time, new_id=lambda: "job1", new_seed=lambda: 7)
+    store = jobs.proxies
+    desk.silent = True
     await dead.kill()
     wrong = [f"http://v:wrong@127.0.0.1:{good.port}", f"socks5://v:wrong@127.0.0.1:{socks.port}"]
     urls = [*(p.proxy.url for p in proxies), *wrong]
@@ -255,9 +258,10 @@ async def test_a_pool_is_tested_from_a_runner(
     await store.switch("p", [f"127.0.0.1:{socks.port}"], enabled=False)
     quarantine = Quarantine(jet, "test", clock=time.time)
     fleet = Fleet(jet, quarantine, clock=time.time)
-    trials = ProxyTrials(jet, store, fleet)
+    trials = ProxyTrials(jet, store, fleet, seal, clock=time.time)
+    secrets = SecretDesk(jet, jobs, fleet.roster, quarantine, seal, clock=time.time)
     async with running(desk, tmp_path), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(fleet.run()), group.create_task(quarantine.run())]
+        tasks = [group.create_task(part.run()) for part in (fleet, quarantine, secrets)]
         await eventually(lambda: any(r.state == "online" for r in fleet.runners()), what="a runner")
         alone = await trials.test("p")
         assert not good.asked or good.asked == [f"127.0.0.1:{good.port}"], "to itself at most"
@@ -287,16 +291,14 @@ async def test_tests_that_cannot_be_made_are_refused_in_words(
     async with running(desk, tmp_path):
         for trial, words in [
             (None, "names no pool"),
-            (ProxyTrial(pool="none", revision=1), "changed meanwhile"),
-            (ProxyTrial(pool="p", revision=77), "changed meanwhile"),
-            (ProxyTrial(pool="a.b", revision=1), "is not allowed"),
-            (ProxyTrial(pool="p", revision=1, url="ftp://x"), "not an absolute http"),
+            (ProxyTrial(pool="none", revision=1, ticket=b"pool.none"), "changed meanwhile"),
+            (ProxyTrial(pool="p", revision=1, ticket=b"pool.p", url="ftp://x"), "not an absolute http"),
         ]:
             reply = await desk.order("r1", "test_proxies", trial=trial)
             assert not reply.ok
             assert words in reply.detail
-        reply = await desk.order(
-            "r1", "test_proxies", trial=ProxyTrial(pool="p", revision=1, first=1, count=1)
-        )
+        await keep(desk, "pool.p", proxies[1:2])
+        trial = ProxyTrial(pool="p", revision=1, first=1, count=1, ticket=b"pool.p")
+        reply = await desk.order("r1", "test_proxies", trial=trial)
         assert (reply.ok, len(reply.tested)) == (True, 1)
     assert [p.connections for p in proxies] == [0, 1, 0]

@@ -528,6 +528,17 @@ async def test_another_server_works_too(nc):
             await serving
 
 
+async def test_what_is_no_text_ends_the_connection_without_a_traceback(nc, caplog):
+    async with stage(nc) as web:
+        for frame in (b"\x81\x82" + bytes(4) + b"\xff\xfe", b"\x81\x81" + bytes(4) + b"\xc3"):
+            raw = await RawSocket.connect(web.server.port)
+            await asyncio.get_running_loop().sock_sendall(raw.sock, frame)
+            # The close code is 1007.
+            assert await raw.read_until((1007).to_bytes(2, "big"))
+            raw.sock.close()
+    assert not [r for r in caplog.records if r.exc_info or r.levelname == "ERROR"]
+
+
 async def test_clients_that_vanish_leave_nothing_behind(nc):
     async with stage(nc) as web:
         job = web.jobs.add()

@@ -104,7 +104,10 @@ async def test_bad_lines_are_refused_or_left_out(tmp_path: Path) -> None:
 async def test_what_names_no_targets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "urls.txt").write_text("# none\n")
     assert await refused(tmp_path, targets_file="urls.txt") == "urls.txt: it holds no targets"
-    assert "No such file" in await refused(tmp_path, targets_file="none.txt")
+    text = await refused(tmp_path, targets_file="none.txt")
+    place = tmp_path / "none.txt"
+    assert text.startswith(f"targets_file: 'none.txt' cannot be read, looked for at {place}: there")
+    assert (await refused(tmp_path, str(place))).startswith(f"--targets: '{place}' cannot be read")
     assert "5 is not the name of a file" in await refused(tmp_path, targets_file=5)
 
 

@@ -283,7 +283,9 @@ async def test_landing_page_and_headers(http, web):
     assert (await http.get("/jobs")).headers["cache-control"] == "no-store"
 
 
-async def test_audit_and_retry_are_answered_in_words(http):
+async def test_audit_and_retry_are_answered_in_words(web, http):
+    web.jobs.add("webjob-audited")
+    web.jobs.add("x")
     view = (await http.get("/jobs/webjob-audited/audit")).json()
     assert (view["agrees"], view["found"]) == (False, {"totals": 1})
     assert view["findings"] == [{"kind": "totals", "text": "one is missing", "session": 3, "seq": 7}]

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from broker_config import codec, connection
 from broker_config.job import Job
 from broker_config.job_spec import read_spec
+from broker_config.keyring import Keyring
 from broker_config.messages import (
     ConductorRecord,
     Dispatch,
@@ -29,6 +30,7 @@ from broker_config.messages import (
     SessionRecord,
 )
 from broker_config.provisioning import ensure_dispatch_consumer, provision
+from broker_config.seal import Seal
 from broker_config.streams import PROGRESS
 from broker_config.subjects import (
     CONDUCTOR,
@@ -41,21 +43,41 @@ from orchestrator.bus.conductor import Conductor
 from orchestrator.bus.fleet import Fleet
 from orchestrator.bus.jet import Jet
 from orchestrator.bus.job_store import JobStore
+from orchestrator.bus.kill_switch import KillSwitch
 from orchestrator.bus.leadership import Leadership
 from orchestrator.bus.quarantine import Quarantine
+from orchestrator.bus.registrar import Registrar
+from orchestrator.bus.target_guard import TargetGuard
+from orchestrator.bus.target_watch import Times
 from tests.support.waiting import eventually
 
 _ids = itertools.count(1)
 
 
 class Backstage:
-    """One orchestrator's NATS side. Several may share a broker."""
+    """One orchestrator's NATS side. Several may share a broker. Without a keyring dispatches are unsigned."""
 
-    def __init__(self, nc: Client, name: str) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        name: str,
+        keyring: Keyring | None = None,
+        targets: Callable[[Jet], TargetGuard] | None = None,
+        times: Times | None = None,
+    ) -> None:
         self.nc = nc
         self.jet = Jet(nc)
+        #: Says where jobs may go; None: loopback is free.
+        self.targets = targets(self.jet) if targets is not None else None
+        self.kills = KillSwitch(self.jet, clock=time.time)
         self.store = JobStore(
-            self.jet, clock=time.time, new_id=lambda: f"job{next(_ids):04d}", new_seed=lambda: 7
+            self.jet,
+            seal=Seal(bytes(32)),
+            clock=time.time,
+            new_id=lambda: f"job{next(_ids):04d}",
+            new_seed=lambda: 7,
+            kills=self.kills,
+            targets=self.targets,
         )
         self.quarantine = Quarantine(self.jet, name, clock=time.time)
         self.fleet = Fleet(self.jet, self.quarantine, clock=time.time)
@@ -68,6 +90,19 @@ class Backstage:
             sure=lambda: self.leadership.sure,
             clock=time.time,
             sweep_every=1.0,
+            kills=self.kills,
+            keyring=keyring,
+            targets=self.targets,
+            times=times,
+        )
+        #: Answers no registration unless it is run.
+        self.registrar = Registrar(
+            nc,
+            self.fleet.roster,
+            self.quarantine,
+            lease=15.0,
+            dispatch_keys=keyring.dispatch_keys if keyring is not None else (),
+            kills=self.kills,
         )
 
     async def submit(self, sessions: int | None, **spec: object) -> Job:
@@ -97,17 +132,31 @@ class Backstage:
 
 
 @asynccontextmanager
-async def backstage(url: str, name: str = "one") -> AsyncIterator[Backstage]:
+async def backstage(
+    url: str,
+    name: str = "one",
+    *,
+    keyring: Keyring | None = None,
+    registers: bool = False,
+    targets: Callable[[Jet], TargetGuard] | None = None,
+    times: Times | None = None,
+) -> AsyncIterator[Backstage]:
     async with connection.connected(url, name=name) as nc:
         await provision(nc)
-        stage = Backstage(nc, name)
+        stage = Backstage(nc, name, keyring, targets, times)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(stage.quarantine.run()),
                 group.create_task(stage.fleet.run()),
+                group.create_task(stage.kills.run()),
                 group.create_task(stage.leadership.hold(stage.conductor.conduct)),
             ]
+            if stage.targets is not None:
+                tasks.append(group.create_task(stage.targets.store.run()))
             await stage.fleet.listening.wait()
+            if registers:
+                tasks.append(group.create_task(stage.registrar.run()))
+                await stage.registrar.listening.wait()
             # Twice: the PING of the first goes out before a subscription that is still queued.
             await nc.flush()
             await nc.flush()

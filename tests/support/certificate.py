@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 
-def make_certificate(folder: Path) -> Path:
+def make_certificate(folder: Path, names: str = "IP:127.0.0.1") -> Path:
     """The folder, with `cert.pem` and `key.pem` in it."""
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=p",
-            "-addext", "subjectAltName=IP:127.0.0.1",
+            "-addext", f"subjectAltName={names}",
         ],
         cwd=folder, check=True, capture_output=True,
     )  # fmt: skip

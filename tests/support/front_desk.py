@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from broker_config import codec, connection
+from broker_config.envelope import enclose
+from broker_config.errors import MessageError
 from broker_config.messages import (
+    SEALED,
     ControlReply,
     Dispatch,
     Heartbeat,
@@ -22,13 +27,18 @@ from broker_config.messages import (
     RegisterRequest,
     RunnerControl,
     RunnerSettings,
+    SecretBundle,
+    SecretReply,
+    SecretRequest,
     SessionRecord,
 )
 from broker_config.provisioning import ensure_dispatch_consumer, provision
+from broker_config.proxy_pool import ProxyPool
 from broker_config.subjects import (
     JOB_LOGS,
     RUNNER_HEARTBEATS,
     RUNNER_REGISTER,
+    RUNNER_SECRET,
     job_control,
     job_dispatch,
     runner_control,
@@ -48,6 +58,13 @@ class FrontDesk:
         self.registrations: list[RegisterRequest] = []
         self.heartbeats: list[Heartbeat] = []
         self.logs: list[JobLog] = []
+        self.secrets: dict[str, str] = {}
+        #: Says nothing to those who ask for secrets.
+        self.silent = False
+        self.asked: list[SecretRequest] = []
+        self.pools: dict[str, tuple[ProxyPool, int]] = {}
+        self.egress: dict[str, str] = {}
+        self.revision = 0
 
     async def open(self) -> None:
         await provision(self.nc)
@@ -56,6 +73,7 @@ class FrontDesk:
         await self.nc.subscribe(RUNNER_REGISTER, cb=self._register)
         await self.nc.subscribe(RUNNER_HEARTBEATS, cb=self._heartbeat)
         await self.nc.subscribe(JOB_LOGS, cb=self._log)
+        await self.nc.subscribe(RUNNER_SECRET, cb=self._secret)
 
     async def _register(self, msg: Msg) -> None:
         request = codec.decode(msg.data, RegisterRequest)
@@ -70,6 +88,34 @@ class FrontDesk:
             settings = RunnerSettings(heartbeat_s=0.2, lease_s=self.lease, consumers=offers)
             reply = RegisterReply(runner=request.runner, settings=settings)
         await msg.respond(codec.encode(reply))
+
+    async def _secret(self, msg: Msg) -> None:
+        """From `secrets` and `pools`: as an orchestrator does, but for anybody who asks."""
+        if self.silent:
+            return
+        ask = codec.decode(msg.data, SecretRequest)
+        self.asked.append(ask)
+        if ask.want == "secrets":
+            bundle = SecretBundle(job=ask.job, secrets=self.secrets)
+        else:
+            key = self.egress.get(ask.job, f"job.{ask.job}") if ask.want == "proxies" else ask.ticket.decode()
+            if key not in self.pools:
+                await msg.respond(codec.encode(SecretReply(refusal="missing")))
+                return
+            pool, revision = self.pools[key]
+            bundle = SecretBundle(
+                job=ask.job, pool=pool if ask.known != revision else None, revision=revision
+            )
+        await self.nc.publish(msg.reply, enclose(codec.encode(bundle), ask.key), headers={SEALED: "1"})
+
+    def keep(self, key: str, pool: ProxyPool | None) -> None:
+        """The pool `pool.<name>` or `job.<id>`, or none under that key."""
+        self.revision += 1
+        if pool is None:
+            self.pools.pop(key, None)
+        else:
+            enabled = msgspec.structs.replace(pool, proxies=pool.enabled)
+            self.pools[key] = (enabled, self.revision)
 
     async def _heartbeat(self, msg: Msg) -> None:
         self.heartbeats.append(codec.decode(msg.data, Heartbeat))
@@ -88,6 +134,10 @@ class FrontDesk:
             await self.dispatch_raw(codec.encode(d), platform)
 
     async def dispatch_raw(self, data: bytes, platform: str = "") -> None:
+        with contextlib.suppress(MessageError):
+            d = codec.decode(data, Dispatch)
+            if d.egress is not None and d.egress.pool is not None:
+                self.egress[d.job] = f"pool.{d.egress.pool}"
         await self.js.publish(job_dispatch(platform or self.platforms[0]), data)
 
     async def order(self, runner: str, command: str, **more: Any) -> ControlReply:

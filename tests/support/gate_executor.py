@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
+from broker_config.grant import Grant
 from broker_config.messages import Dispatch, ErrorInfo, PlatformOffer
-from runner.core.egress_policy import EgressPolicy, authorised
+from runner.core.egress_policy import authorised
 from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
+from runner.core.session_policy import session_policy
 from runner.gate.event import EgressEvent, OnEvent, log_event
 from runner.gate.gate import Gate
 from runner.work.executor import Say
@@ -22,6 +24,7 @@ class GateExecutor:
 
     def __init__(self, *, requests: int = 1) -> None:
         self.on_egress: OnEvent = log_event
+        self.contact = ""
         self.platforms: Sequence[PlatformOffer] = [PlatformOffer(platform="linux-chromium")]
         self.pools: list[EgressPool | None] = []
         self.go = asyncio.Event()
@@ -35,12 +38,7 @@ class GateExecutor:
 
     async def run(self, dispatch: Dispatch, say: Say, pool: EgressPool | None = None) -> Outcome:
         self.pools.append(pool)
-        policy = EgressPolicy(
-            origins=authorised([dispatch.url]),
-            job=dispatch.job,
-            session=dispatch.session,
-            attempt=dispatch.attempt,
-        )
+        policy = session_policy(dispatch, "0.1", self.contact)
         async with self._gate.session(policy, pool) as lease:
             for _ in range(self._requests):
                 status = await _fetch(lease.proxy_url, dispatch.url)
@@ -51,6 +49,15 @@ class GateExecutor:
             error = why or ErrorInfo(kind="http_status", detail=str(status))
             return Outcome(status="failed", error=error, upstreams=seen.upstreams)
         return Outcome(status="ok", upstreams=seen.upstreams)
+
+    def cut(self, job: str) -> None:
+        self._gate.cut(job)
+
+    def renew(self, grant: Grant) -> None:
+        self._gate.renew(grant.job, authorised(grant.origins), grant.expires_at)
+
+    def hold(self, held: bool) -> None:
+        self._gate.hold(held)
 
     async def close(self) -> None:
         await self._stack.aclose()

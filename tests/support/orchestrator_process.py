@@ -10,9 +10,13 @@ import asyncio
 import contextlib
 import logging
 import sys
+from typing import Any
 
 from broker_config.errors import TrafficBusterError
+from broker_config.keyring import Keyring
 from cli import stop_signals
+from orchestrator.bus.dispatch_queue import DispatchQueue
+from orchestrator.bus.jet import Jet
 from orchestrator.service import Orchestrator
 from orchestrator.settings import OrchestratorConfig
 from tests.support import failpoints
@@ -20,7 +24,12 @@ from tests.support import failpoints
 
 async def serve(args: argparse.Namespace) -> None:
     config = OrchestratorConfig(
-        nats=args.nats, port=args.port, name=args.name, lease=args.lease, replicas=args.replicas
+        nats=args.nats,
+        port=args.port,
+        name=args.name,
+        lease=args.lease,
+        replicas=args.replicas,
+        anonymous="admin",
     )
 
     async def work() -> None:
@@ -31,6 +40,17 @@ async def serve(args: argparse.Namespace) -> None:
         await signals.bound(work())
 
 
+def _sign_nothing() -> None:
+    """Dispatches go out without a signature, and no runner is told of a key."""
+    Keyring.dispatch_keys = property(lambda ring: [])  # type: ignore[method-assign,assignment]
+    begin = DispatchQueue.__init__
+
+    def unsigned(queue: DispatchQueue, jet: Jet, **settings: Any) -> None:
+        begin(queue, jet, **settings | {"signer": None, "verifier": None})
+
+    DispatchQueue.__init__ = unsigned  # type: ignore[method-assign,assignment]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nats", required=True)
@@ -38,11 +58,14 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--lease", type=float, default=15.0)
     parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--unsigned", action="store_true", help="to measure what signing costs")
     args = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(asctime)s %(name)s %(levelname)s %(message)s")
     for noisy in ("httpx", "uvicorn", "uvicorn.error"):
         logging.getLogger(noisy).setLevel("ERROR")
     failpoints.arm_orchestrator()
+    if args.unsigned:
+        _sign_nothing()
     try:
         asyncio.run(serve(args))
     except TrafficBusterError as e:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Mapping
 
 
 class RawSocket:
@@ -14,7 +15,9 @@ class RawSocket:
         self.sock = sock
 
     @classmethod
-    async def connect(cls, port: int, *, buffer: int = 0) -> RawSocket:
+    async def connect(
+        cls, port: int, *, buffer: int = 0, headers: Mapping[str, str] | None = None
+    ) -> RawSocket:
         loop = asyncio.get_running_loop()
         sock = socket.socket()
         sock.setblocking(False)
@@ -22,12 +25,13 @@ class RawSocket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         await loop.sock_connect(sock, ("127.0.0.1", port))
         head = (
-            "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n"
         )
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         raw = cls(sock)
-        await loop.sock_sendall(sock, head.encode())
+        await loop.sock_sendall(sock, (head + more + "\r\n").encode())
         answer = await raw.read_until(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 101")
         assert b"permessage-deflate" not in answer

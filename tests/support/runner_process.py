@@ -16,7 +16,9 @@ from broker_config.messages import ErrorInfo
 from runner import signals
 from runner.service import EXIT_RESTART, Runner
 from runner.settings import RunnerConfig
+from runner.work.executor import Executor
 from tests.support.stub_executor import StubExecutor
+from tests.support.traffic_executor import TrafficExecutor
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -30,11 +32,15 @@ async def run(args: argparse.Namespace) -> int:
         saturation_busy=2.0,
     )
     error = ErrorInfo(kind=args.fault, infrastructure=True) if args.fault else None
-    executor = StubExecutor(
-        None if args.seconds < 0 else args.seconds,
-        platforms=args.platform or ["linux-chromium"],
-        play=lambda dispatch: error,
-        journal=args.journal,
+    executor: Executor = (
+        TrafficExecutor(stubborn=args.stubborn)
+        if args.traffic
+        else StubExecutor(
+            None if args.seconds < 0 else args.seconds,
+            platforms=args.platform or ["linux-chromium"],
+            play=lambda dispatch: error,
+            journal=args.journal,
+        )
     )
     runner = Runner(config, executor)
     with signals.handled(runner):
@@ -54,6 +60,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0, help="of each session; below 0: for ever")
     parser.add_argument("--fault", default="", help="kind of the fault in which each session ends")
     parser.add_argument("--journal", type=Path, help="file to which starts and ends are appended")
+    parser.add_argument("--traffic", action="store_true", help="sessions that never rest (TrafficExecutor)")
+    parser.add_argument("--stubborn", type=float, default=0.0, help="with --traffic: seconds to end one")
     parser.add_argument("--log", default="INFO")
     args = parser.parse_args()
     logging.basicConfig(level=args.log, format="%(asctime)s %(name)s %(levelname)s %(message)s")

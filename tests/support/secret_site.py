@@ -29,12 +29,15 @@ class SecretSite:
         self.url = ""
         self.answer = 500
         self.bodies: dict[str, str] = {}
+        #: Each address that was asked for.
+        self.asked: list[str] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1")
-                path = head.split(" ", 2)[1].partition("?")[0]
+                self.asked.append(head.split(" ", 2)[1])
+                path = self.asked[-1].partition("?")[0]
                 size = re.search(r"(?i)content-length: (\d+)", head)
                 self.bodies[path] = (await reader.readexactly(int(size[1]) if size else 0)).decode()
                 status, page = {"/login": (200, _LOGIN), "/api": (200, "{}")}.get(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from broker_config.grant import Grant
 from broker_config.messages import Dispatch, ErrorInfo, Measures, PlatformOffer
 from runner.core.egress_pool import EgressPool
 from runner.core.outcome import Outcome
@@ -40,9 +41,14 @@ class StubExecutor:
         self._journal = journal.open("a", buffering=1) if journal else None
         self.events: list[tuple[str, str, int, int, float]] = []
         self.on_egress: OnEvent = log_event
+        self.contact = ""
+        self.renewed: list[Grant] = []
         self.active = 0
         self.most_active = 0
         self.closed = False
+        #: What was cut, and how often it was held and let go.
+        self.cut_jobs: list[str] = []
+        self.holds: list[bool] = []
 
     @property
     def platforms(self) -> Sequence[PlatformOffer]:
@@ -73,6 +79,15 @@ class StubExecutor:
         if error is not None:
             return Outcome(status="failed", duration_ms=duration, error=error)
         return Outcome(status="ok", duration_ms=duration, measures=Measures(http_status=200, load=duration))
+
+    def cut(self, job: str) -> None:
+        self.cut_jobs.append(job)
+
+    def renew(self, grant: Grant) -> None:
+        self.renewed.append(grant)
+
+    def hold(self, held: bool) -> None:
+        self.holds.append(held)
 
     async def close(self) -> None:
         self.closed = True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +18,9 @@ from websockets.exceptions import ConnectionClosed
 
 from broker_config import codec
 from broker_config.api import (
+    AuditEntryPage,
+    AuditTail,
+    ChainReport,
     Health,
     JobPage,
     JobRow,
@@ -30,19 +35,34 @@ from broker_config.api import (
 from broker_config.errors import BrokerUnavailable, Conflict, IllegalTransition, JobNotFound, SpecError
 from broker_config.job import Checkpoint, Job
 from broker_config.job_spec import JobSpec, read_spec
-from broker_config.messages import Counts, JobProgress, JobState, PlatformOffer
+from broker_config.messages import Counts, JobProgress, JobState, PlatformOffer, RunningSession
+from broker_config.people import DEFAULT_PROJECT
+from broker_config.seal import Seal
 from broker_config.subjects import job_progress
 from orchestrator.bus.artifacts import Artifacts
 from orchestrator.bus.jet import Jet
+from orchestrator.bus.kill_switch import KillSwitch
+from orchestrator.bus.no_enrolment import NoEnrolment
 from orchestrator.bus.progress_feed import ProgressFeed
 from orchestrator.bus.proxy_store import ProxyStore
+from orchestrator.bus.secret_store import SecretStore
+from orchestrator.bus.socket_tickets import SocketTickets
 from orchestrator.core import admission, job_machine
+from orchestrator.core.access import Principal
 from orchestrator.core.audit import AuditReport, Finding
+from orchestrator.core.audit_filter import AuditFilter
+from orchestrator.core.audit_note import AuditNote
 from orchestrator.core.outbox import SlowLimits
+from orchestrator.core.served_names import ServedNames
 from orchestrator.web.app import create_app
+from orchestrator.web.rate_limit import RateLimits
 from orchestrator.web.server import WebServer
 from orchestrator.web.web_state import WebState
+from tests.support.callers import ADMIN, MemoryAuthenticator, MemoryProjects
+from tests.support.target_parts import target_guard
 
+SEAL = Seal(bytes(32))
+NO_LIMITS = RateLimits(api=0, submits=0, sockets=0, logins=0)
 _ids = itertools.count(1)
 SPEC: dict[str, Any] = {"targets": [{"url": "http://localhost:8000/"}], "sessions": 5}
 
@@ -64,9 +84,9 @@ class MemoryJobs:
         #: Called in the middle of each reading of a checkpoint.
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    def add(self, id: str = "", state: JobState = "running") -> str:
+    def add(self, id: str = "", state: JobState = "running", project: str = DEFAULT_PROJECT) -> str:
         id = id or new_id()
-        self.jobs[id] = Job(id=id, spec=read_spec(SPEC), state=state, submitted_at=1.0)
+        self.jobs[id] = Job(id=id, spec=read_spec(SPEC), state=state, submitted_at=1.0, project=project)
         return id
 
     def save(self, progress: JobProgress) -> None:
@@ -74,20 +94,36 @@ class MemoryJobs:
         seq = progress.seq
         self.checkpoints[progress.job] = Checkpoint(job=progress.job, progress_seq=seq, progress=progress)
 
-    async def submit(self, spec: JobSpec, *, source: str, idempotency_key: str | None) -> tuple[Job, bool]:
+    async def submit(
+        self,
+        spec: JobSpec,
+        *,
+        source: str,
+        idempotency_key: str | None,
+        project: str = DEFAULT_PROJECT,
+        submitted_by: str = "",
+    ) -> tuple[Job, bool]:
         self._check()
         if idempotency_key in self.keys:
             id, earlier = self.keys[idempotency_key]
             if earlier != spec:
                 raise Conflict("the idempotency key was used for another spec")
             return self.jobs[id], False
-        job = Job(id=new_id(), spec=spec, state="queued", submitted_at=1.0, source=source)
+        job = Job(
+            id=new_id(),
+            spec=spec,
+            state="queued",
+            submitted_at=1.0,
+            source=source,
+            project=project,
+            submitted_by=submitted_by,
+        )
         self.jobs[job.id] = job
         if idempotency_key:
             self.keys[idempotency_key] = job.id, spec
         return job, True
 
-    async def check(self, spec: JobSpec) -> None:
+    async def check(self, spec: JobSpec, project: str = DEFAULT_PROJECT) -> None:
         self._check()
         if refused := admission.problems(spec, ()):
             raise SpecError(refused)
@@ -96,15 +132,33 @@ class MemoryJobs:
         self._check()
         self.reads += 1
         if job not in self.jobs:
-            raise JobNotFound(f"there is no job {job}")
+            raise JobNotFound.of(job)
         return self.jobs[job]
 
-    async def page(self, *, cursor: str | None, limit: int, state: str | None) -> JobPage:
+    async def page(
+        self,
+        *,
+        cursor: str | None,
+        limit: int,
+        state: str | None,
+        projects: Collection[str] | None = None,
+    ) -> JobPage:
         self._check()
         ids = sorted((i for i in self.jobs if cursor is None or i < cursor), reverse=True)
         jobs = [j for i in ids if state in (None, (j := self.jobs[i]).state)]
+        jobs = [j for j in jobs if projects is None or j.project in projects]
         rows = [
-            JobRow(id=j.id, name="job", state=j.state, submitted_at=1.0, planned=5, ended=0, ok=0, failed=0)
+            JobRow(
+                id=j.id,
+                name="job",
+                state=j.state,
+                submitted_at=1.0,
+                planned=5,
+                ended=0,
+                ok=0,
+                failed=0,
+                project=j.project,
+            )
             for j in jobs[:limit]
         ]
         return JobPage(items=rows, next=rows[-1].id if len(jobs) > limit else None)
@@ -148,10 +202,16 @@ class MemoryFleet:
         self._views: dict[str, RunnerView] = {}
         self._changed = asyncio.Event()
 
-    def put(self, id: str, busy: int = 0) -> None:
+    def put(self, id: str, busy: int = 0, running: Sequence[str] = ()) -> None:
         offers = [PlatformOffer(platform="linux-chromium")]
         self._views[id] = RunnerView(
-            id=id, state="online", slots=4, busy=busy, platforms=offers, last_seen=1.0
+            id=id,
+            state="online",
+            slots=4,
+            busy=busy,
+            platforms=offers,
+            last_seen=1.0,
+            running=[RunningSession(job=j, session=1, attempt=1) for j in running],
         )
         self.version += 1
         self._changed.set()
@@ -197,6 +257,10 @@ class Stage:
         assert isinstance(state.fleet, MemoryFleet)
         assert isinstance(state.sessions, MemorySessions)
         assert isinstance(state.status, MemoryStatus)
+        assert isinstance(state.authenticator, MemoryAuthenticator)
+        assert isinstance(state.projects, MemoryProjects)
+        self.people = state.authenticator
+        self.projects = state.projects
         self.jobs = state.jobs
         self.fleet = state.fleet
         self.sessions = state.sessions
@@ -206,6 +270,10 @@ class Stage:
     def api(self) -> str:
         return f"{self.server.url}/api/v1"
 
+    @property
+    def ws_url(self) -> str:
+        return f"ws{self.server.url.removeprefix('http')}/ws"
+
     async def publish(self, *progress: JobProgress) -> None:
         """As the conductor does; each one alone on the wire when this has returned."""
         for p in progress:
@@ -214,7 +282,7 @@ class Stage:
 
 
 class MemoryRetry:
-    async def retry(self, job: str, *, source: str = "api") -> Job:
+    async def retry(self, job: str, *, source: str = "api", submitted_by: str = "") -> Job:
         raise IllegalTransition(f"job {job} has nothing to retry")
 
 
@@ -226,31 +294,84 @@ class MemoryTrials:
 class MemoryAudits:
     async def audit(self, job_id: str) -> AuditReport:
         if job_id != "webjob-audited":
-            raise JobNotFound(f"there is no job {job_id}")
+            raise JobNotFound.of(job_id)
         finding = Finding(kind="totals", text="one is missing", session=3, seq=7)
         return AuditReport(
             job=job_id, records=4, counts=Counts(planned=5, ok=4), found={"totals": 1}, findings=[finding]
         )
 
 
+class MemoryAuditLog:
+    """`notes` are those that were taken; `full` refuses what would change something."""
+
+    def __init__(self) -> None:
+        self.notes: list[AuditNote] = []
+        self.full = False
+
+    def check_room(self) -> None:
+        if self.full:
+            raise BrokerUnavailable("the audit log takes no more")
+
+    def note(self, note: AuditNote) -> Awaitable[object]:
+        self.notes.append(note)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def page(self, *, before: int | None, limit: int, only: AuditFilter) -> AuditEntryPage:
+        return AuditEntryPage(items=[])
+
+    async def tail(self, *, after: int | None, limit: int, only: AuditFilter, wait: float) -> AuditTail:
+        return AuditTail(items=[], last=after or 0)
+
+    async def verify(self, noted: str = "") -> ChainReport:
+        return ChainReport(holds=True, entries=0, head="", breaks=[])
+
+    async def export(self) -> AsyncIterator[bytes]:
+        yield b""
+
+
 @asynccontextmanager
-async def stage(nc: Client, *, limits: SlowLimits | None = None, sessions: int = 0) -> AsyncIterator[Stage]:
+async def stage(
+    nc: Client,
+    *,
+    limits: SlowLimits | None = None,
+    sessions: int = 0,
+    anonymous: Principal = ADMIN,
+    rates: RateLimits = NO_LIMITS,
+    names: ServedNames = ServedNames(),  # noqa: B008  it cannot be changed
+    tls: ssl.SSLContext | None = None,
+    static: Path | None = None,
+) -> AsyncIterator[Stage]:
+    """Open to everybody unless `anonymous` says otherwise: most tests are not about rights."""
     jobs = MemoryJobs()
     state = WebState(
         jobs=jobs,
         sessions=MemorySessions(sessions),
         retry=MemoryRetry(),
         audits=MemoryAudits(),
+        audit_log=MemoryAuditLog(),
+        kills=KillSwitch(Jet(nc), clock=time.time),
         artifacts=Artifacts(Jet(nc), jobs.get),
         fleet=MemoryFleet(),
-        proxies=ProxyStore(Jet(nc), clock=time.time),
+        proxies=ProxyStore(Jet(nc), SEAL, clock=time.time),
         proxy_trials=MemoryTrials(),
+        secrets=SecretStore(Jet(nc), SEAL, clock=time.time),
+        targets=target_guard(Jet(nc)),
         status=MemoryStatus(),
         feed=ProgressFeed(nc),
+        authenticator=MemoryAuthenticator(),
+        projects=MemoryProjects(),
+        tickets=SocketTickets(Jet(nc)),
+        enrolment=NoEnrolment(),
+        anonymous=anonymous,
+        names=names,
+        rates=rates,
+        static=static,
         limits=limits or SlowLimits(),
         version="1.2.3",
     )
-    async with WebServer(create_app(state), stop_within=1.0) as server:
+    async with WebServer(create_app(state), stop_within=1.0, tls=tls) as server:
         yield Stage(server, nc, state)
 
 
@@ -290,5 +411,5 @@ class Socket:
 
 @asynccontextmanager
 async def socket(stage: Stage, **options: Any) -> AsyncIterator[Socket]:
-    async with connect(stage.server.ws_url, compression=None, max_queue=None, **options) as connection:
+    async with connect(stage.ws_url, compression=None, max_queue=None, **options) as connection:
         yield Socket(connection)

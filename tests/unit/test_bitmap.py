@@ -49,19 +49,6 @@ def test_what_is_outside_is_refused_and_changes_nothing(session: int) -> None:
     assert (bitmap.count, bytes(bitmap)) == (0, b"\x00")
 
 
-@given(sizes, st.data())
-def test_missing_ranges_are_just_what_is_not_in_it(size: int, data: st.DataObject) -> None:
-    there = data.draw(st.sets(st.integers(1, size)))
-    bitmap = Bitmap(size)
-    for session in there:
-        bitmap.add(session)
-    missing = list(bitmap.missing())
-    assert [s for a, b in missing for s in range(a, b + 1)] == [
-        s for s in range(1, size + 1) if s not in there
-    ]
-    assert all(b + 1 < c for (_, b), (c, _) in pairwise(missing))
-
-
 @given(st.sets(st.integers(1, 60)))
 def test_ranges_cover_just_the_sessions_and_no_two_touch(sessions: set[int]) -> None:
     found = ranges(list(sessions))

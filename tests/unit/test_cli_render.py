@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,10 +11,14 @@ import pytest
 from rich.console import Console, RenderableType
 
 from broker_config import codec
-from broker_config.api import JobRow, PlatformView, RunnerView
+from broker_config import words as words_of_numbers
+from broker_config.api import JobDetail, JobRow, PlatformView, RunnerView, SessionRow
 from broker_config.errors import JobNotFound
-from broker_config.messages import Counts, JobProgress, Summary
-from cli import failure, output, render, runner_tables, words
+from broker_config.job import Cell, ErrorExample, StepCell, Timeline
+from broker_config.messages import Counts, ErrorInfo, JobProgress, Summary
+from broker_config.report import ReportThreshold
+from broker_config.sketch import Sketch
+from cli import failure, job_summary, output, render, runner_tables, words
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -46,14 +51,14 @@ def progress(**changes: object) -> JobProgress:
     ("value", "text"), [(None, "–"), (0, "0 ms"), (84.6, "85 ms"), (1000, "1.00 s"), (2350, "2.35 s")]
 )
 def test_times(value: float | None, text: str) -> None:
-    assert words.milliseconds(value) == text
+    assert words_of_numbers.milliseconds(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (12_345, "12.3 KB"), (4e9, "4.0 GB")]
 )
 def test_sizes(value: float, text: str) -> None:
-    assert words.size(value) == text
+    assert words_of_numbers.size(value) == text
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_the_summary_tells_the_verdict_and_why() -> None:
         errors={"http_error": 1},
         thresholds={"load.p95 < 2s": False, "error_rate < 50%": True, "lcp.p75 < 1s": None},
     )
-    text = shown(render.summary(p))
+    text = shown(job_summary.summary(p))
     for word in (
         "failed  shop (j1m86t5tkbt4j3) in 5.0 s",
         "was 2.35 s",
@@ -104,9 +109,68 @@ def test_the_summary_tells_the_verdict_and_why() -> None:
     assert {"does not hold", "holds", "not measured"} <= ends
 
 
+def test_the_summary_has_steps_values_of_thresholds_first_errors_and_proxies() -> None:
+    times = Sketch()
+    for value in (100.0, 200.0):
+        times.add(value)
+    what = "no proxy of 1 is left (http://127.0.0.1:3128: no connection: Connection refused)"
+    detail = JobDetail(
+        job="j1",
+        seq=1,
+        total=Cell(),
+        targets={},
+        platforms={},
+        timeline=Timeline(),
+        errors={},
+        steps={
+            "open the shop and all that is in it, whatever it may be": StepCell(ok=2, failed=1, time=times)
+        },
+        thresholds=[
+            ReportThreshold(threshold="load.p95 < 2s", holds=False, actual=2350.0, shown="2350 ms"),
+            ReportThreshold(threshold="lcp.p75 < 1s", holds=None, actual=None, shown="nothing"),
+        ],
+        examples={"egress_failed": [ErrorExample(session=7, detail=what)]},
+        upstreams={"direct": 2, "http://127.0.0.1:3129": 4},
+    )
+    p = progress(state="finished", verdict="failed", errors={"egress_failed": 1}, thresholds={"x": None})
+    fallen = {"http://127.0.0.1:3128": "no connection"}
+    lines = [" ".join(text.split()) for text in shown(job_summary.summary(p, detail, fallen)).splitlines()]
+    (step,) = (text for text in lines if text.startswith("open the shop"))
+    assert re.search(r" 3 1 \d+ ms \d+ ms$", step), step
+    assert "load.p95 < 2s 2350 ms does not hold" in lines
+    assert "lcp.p75 < 1s – not measured" in lines
+    whole = " ".join(lines)
+    assert "egress_failed 1 session 7: no proxy of 1 is left" in whole
+    assert "127.0.0.1:3128: no connection:" in whole
+    assert "http://127.0.0.1:3128 0 no connection" in lines
+    assert "http://127.0.0.1:3129 4" in lines
+
+
+def test_sessions_fit_a_terminal_with_what_went_wrong() -> None:
+    error = ErrorInfo(kind="http_status", detail="the page answered with 500\n" + "x" * 200)
+    rows = [
+        SessionRow(
+            session=n,
+            attempt=1,
+            status="failed",
+            counted=True,
+            seq=n,
+            target=f"http://127.0.0.1:8080/a/page/of/some/length/{n}",
+            platform="linux-chromium",
+            error=error,
+        )
+        for n in (999_999, 1_000_000)
+    ]
+    head, _, *lines = shown(render.sessions(rows)).splitlines()
+    assert len(lines) == 2
+    assert "http_status: the page" in lines[0]
+    assert "/of/some/length/1000000" in lines[1]
+    assert "status" in head
+
+
 def test_recorded_messages_can_be_shown() -> None:
     p = codec.decode((GOLDEN / "JobProgress.json").read_bytes(), JobProgress)
-    assert p.job in shown(render.summary(p))
+    assert p.job in shown(job_summary.summary(p))
     assert p.job in shown(render.live(p))
 
 
@@ -142,7 +206,7 @@ def test_lists() -> None:
 def test_nothing_that_a_site_or_runner_says_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202eabc"
     p = progress(name=evil, reason=evil, errors={evil: 3}, state="finished", verdict="failed")
-    output.out().print(render.summary(p))
+    output.out().print(job_summary.summary(p))
     output.err().print(evil, markup=False)
     output.err().print(render.live(p, evil))
     with pytest.raises(SystemExit), failure.in_words():

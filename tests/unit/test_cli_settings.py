@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from broker_config.errors import SettingsError
 from cli import settings, tb, tb_runner
-from cli.settings import FIELDS, Settings, flag_of, labels_of, load
+from cli.settings import FIELDS, Settings, flag_of, labels_of, load, opening_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,6 +129,14 @@ def test_the_documented_list_is_what_the_code_has() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     listed = [line for line in page.splitlines() if re.match(r"\| `[a-z_]+` \| (`--|–)", line)]
     assert listed == expected, "\n".join(expected)
+
+
+def test_bounds_of_rate_reach_the_orchestrator() -> None:
+    kinds = ("api", "submit", "socket", "login")
+    found = opening_of(load({}, {f"TB_{kind.upper()}_LIMIT": "0" for kind in kinds}))
+    assert [found[f"{kind}_limit"] for kind in kinds] == [0, 0, 0, 0]
+    with pytest.raises(SettingsError, match="TB_API_LIMIT"):
+        load({}, {"TB_API_LIMIT": "-1"})
 
 
 def test_every_field_is_explained_and_msgspec_can_read_it() -> None:

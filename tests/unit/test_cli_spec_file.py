@@ -35,7 +35,9 @@ def test_standard_input_takes_yaml_and_json(monkeypatch: pytest.MonkeyPatch, nam
     [
         ("job.yaml", "targets:\n  - url: [\n", "line 3, column 1"),
         ("job.yaml", "a: !!python/object/apply:os.getcwd []", "line 1, column 4"),
-        ("job.yaml", "", "it holds no job"),
+        ("job.yaml", "", "it is empty; a job is an object"),
+        ("job.json", "\n", "it is empty; a job is an object"),
+        ("job.toml", "", "it is empty; a job is an object"),
         ("job.yaml", "- 1\n", "it holds no job"),
         ("job.json", '{"a": 1,\n "b" 2}', "line 2, column 6"),
         ("job.toml", "a = \n", "line 1, column 5"),

@@ -72,3 +72,22 @@ def test_a_document_gets_the_rows_in_place_of_the_file(tmp_path: Path) -> None:
     assert with_rows({"name": "x"}, tmp_path) == {"name": "x"}
     with pytest.raises(SpecError, match="has both file and rows"):
         with_rows({"data": {"file": "u.csv", "rows": [{}]}}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone.csv", "there is no such file; a relative path is looked for beside the job spec"),
+        ("", "it is a folder; name a file in it"),
+        ("a\0.csv", "cannot be the name of a file"),
+    ],
+)
+def test_a_missing_file_is_told_with_its_field_and_where_it_was_looked_for(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(SpecError) as e:
+        with_rows({"data": {"name": "user", "file": name}}, tmp_path)
+    text = str(e.value)
+    assert text.startswith(f"data.file: {name!r} cannot be")
+    assert words in text
+    assert "name of a file" in text or str(tmp_path / name) in text

@@ -222,12 +222,6 @@ class JobRunMachine(RuleBasedStateMachine):
     def room_is_what_the_cap_leaves(self) -> None:
         assert self.run.room(self.now) == max(0, VUS - len(self.run.in_flight))
 
-    @invariant()
-    def open_ranges_are_what_has_not_ended(self) -> None:
-        found = [s for a, b in self.run.open_ranges() for s in range(a, b + 1)]
-        assert found == [s for s in range(1, SIZE + 1) if s not in self.run.fold.done]
-        assert self.run.open_ranges(range(1, SIZE + 1)) == self.run.open_ranges()
-
 
 TestJobRun = JobRunMachine.TestCase
 TestJobRun.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

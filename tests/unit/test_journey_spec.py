@@ -88,7 +88,7 @@ USER = {"name": "user", "rows": [{"email": "a", "age": 1}, {"email": "b"}]}
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [
-        (steps(), "journey.steps: [] is not allowed: expected `array` of length >= 1"),
+        (steps(), "journey.steps: [] is not allowed: expected a list of at least 1 entry"),
         (steps({}), "journey.steps[0]: has no action; use one of goto, click, fill"),
         (
             steps({"goto": "/", "click": "a"}),

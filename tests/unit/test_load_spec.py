@@ -84,7 +84,17 @@ def test_how_many_sessions_there_are(raw: dict[str, Any], total: int, planned: i
             "targets",
             "ask for 30 sessions, and the load starts no more than 20",
         ),
-        (doc(USERS | {"max_vus": 4}), "load.max_vus", "there is no such field"),
+        (
+            doc(USERS | {"max_vus": 4}),
+            "load.max_vus",
+            "belongs to constant-arrival-rate and ramping-arrival-rate, not to constant-vus; change executor",
+        ),
+        (
+            doc({"vus": 3, "stages": [{"duration": "1m", "target": 3}]}, sessions=9),
+            "load.stages",
+            "belongs to ramping-vus and ramping-arrival-rate, not to shared-sessions; change executor",
+        ),
+        (doc(USERS | {"max_vsu": 4}), "load.max_vsu", "there is no such field"),
         (
             doc(USERS, data={"name": "user", "rows": [{"a": "1"}], "mode": "unique"}),
             "data.mode",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import time
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -34,10 +35,46 @@ masker = Masker([SECRET, "ann@example.test", "73", ""])
         json.dumps(SECRET)[1:-1].replace("/", r"\/"),
         html.escape(json.dumps(SECRET)[1:-1]),
         quote(quote(SECRET, safe=""), safe=""),
+        quote(SECRET, safe=";,/?:@&=+$#!'()*~"),  # as JavaScript's encodeURI
+        quote(json.dumps(SECRET)[1:-1]),
+        json.dumps(SECRET)[1:-1].replace("&", r"\u0026").replace("<", r"\u003C").replace(">", r"\u003e"),
+        'a\\"b\\x26c \\x3cw\\xf6rd\\x3E\\/1',
+        "a&#34;b&#38;c&#32;&#60;w&#246;rd&#62;/1",
+        "a&amp;quot;b&amp;amp;c &amp;lt;wörd&amp;gt;/1",
+        SECRET.encode().decode("latin-1"),
+        SECRET.replace(" ", "+"),
     ],
 )
 def test_a_value_is_masked_however_it_is_written(written: str) -> None:
     assert masker.text(f"before {written} after") == "before *** after"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'C:\\ann\\"x\ny 😀',
+        json.dumps('C:\\ann\\"x\ny 😀')[1:-1],
+        json.dumps(json.dumps('C:\\ann\\"x\ny 😀'))[3:-3],
+        quote_plus('C:\\ann\\"x\r\ny 😀'),
+        quote_plus('C:\\ann\\"x\r\ny &#128512;'),
+    ],
+)
+def test_backslashes_lines_and_what_an_encoding_lacks(written: str) -> None:
+    assert Masker(['C:\\ann\\"x\ny 😀']).text(f"<{written}>") == "<***>"
+
+
+def test_a_console_shows_the_ends_of_a_long_value() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9." + "payload0123" * 20
+    cut = f"sid={token[:45]}…{token[-49:]}"
+    assert Masker([token]).text(f"{{cookie: {cut}, other: 1}}") == "{cookie: sid=***, other: 1}"
+    assert Masker([token]).text(f"{{cookie: sid={token[:45]}…; path=/}}") == "{cookie: sid=***; path=/}"
+    assert Masker([token]).text(f"{{cookie: a=1…{token[-49:]}}}") == "{cookie: a=1***}"
+
+
+def test_a_text_full_of_backslashes_takes_no_time() -> None:
+    began = time.perf_counter()
+    assert Masker(['\\"\\"\\\'x']).text("\\" * 50_000) == "\\" * 50_000
+    assert time.perf_counter() - began < 5  # it was minutes
 
 
 def test_an_apostrophe_as_html_has_it() -> None:

@@ -11,7 +11,20 @@ import pytest
 from broker_config import codec
 from broker_config.api import API_PREFIX
 from broker_config.duration_range import DurationRange
-from orchestrator.web import artifacts, health, jobs, plans, proxies, reports, runners, sessions
+from orchestrator.web import (
+    artifacts,
+    health,
+    jobs,
+    login,
+    people,
+    plans,
+    projects,
+    proxies,
+    reports,
+    runners,
+    sessions,
+    tokens,
+)
 from orchestrator.web.openapi import document
 
 ROUTES = [
@@ -22,6 +35,10 @@ ROUTES = [
     *artifacts.ROUTES,
     *runners.ROUTES,
     *proxies.ROUTES,
+    *people.ROUTES,
+    *tokens.ROUTES,
+    *projects.ROUTES,
+    *login.ROUTES,
     *health.ROUTES,
 ]
 
@@ -50,6 +67,25 @@ EXPECTED = {
     ("delete", "/proxies/{name}"),
     ("post", "/proxies/{name}/lines"),
     ("post", "/proxies/{name}/test"),
+    ("get", "/me"),
+    ("get", "/users"),
+    ("post", "/users"),
+    ("get", "/users/{name}"),
+    ("patch", "/users/{name}"),
+    ("delete", "/users/{name}"),
+    ("post", "/users/{name}/password"),
+    ("get", "/tokens"),
+    ("post", "/tokens"),
+    ("delete", "/tokens/{id}"),
+    ("get", "/projects"),
+    ("post", "/projects"),
+    ("get", "/projects/{name}"),
+    ("patch", "/projects/{name}"),
+    ("delete", "/projects/{name}"),
+    ("put", "/projects/{name}/members/{user}"),
+    ("delete", "/projects/{name}/members/{user}"),
+    ("post", "/login"),
+    ("post", "/logout"),
     ("get", "/job-schema"),
     ("get", "/health"),
     ("get", "/ready"),
@@ -133,6 +169,7 @@ def test_submit_documents_what_it_answers_and_reads(doc):
     assert body == {"$ref": "#/components/schemas/JobSpec"}
     assert {(p["name"], p["in"]) for p in submit["parameters"]} == {
         ("source", "query"),
+        ("project", "query"),
         ("Idempotency-Key", "header"),
     }
 

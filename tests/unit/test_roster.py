@@ -123,16 +123,6 @@ def test_those_that_are_there_come_first() -> None:
     assert [r.id for r in roster.all()] == ["b", "c", "a", "d"]
 
 
-def test_who_holds_the_sessions_of_a_job() -> None:
-    roster = Roster()
-    roster.hear(beat("a", running=(1, 2)), 0)
-    roster.hear(beat("b", "draining", running=(3,)), 4)
-    assert roster.holding("j") == {1: "a", 2: "a", 3: "b"}
-    assert roster.holding("other") == {}
-    roster.sweep(6)
-    assert roster.holding("j") == {3: "b"}
-
-
 def test_a_process_died_if_it_is_silent_or_replaced_and_said_no_good_bye() -> None:
     roster = Roster()
     assert roster.died("a", "a-1")  # never heard of, or forgotten

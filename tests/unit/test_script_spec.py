@@ -97,8 +97,11 @@ def test_its_file_is_read_beside_the_document_and_keeps_its_name(tmp_path: Path)
     }
     assert with_source({"name": "x"}, tmp_path) == {"name": "x"}
     for wrong, words in (
-        ({"file": "gone.py"}, "gone.py: No such file"),
-        ({"file": "journeys"}, "Is a directory"),
+        (
+            {"file": "gone.py"},
+            "^script.file: 'gone.py' cannot be read, looked for at .*gone.py: there is no such",
+        ),
+        ({"file": "journeys"}, "it is a folder"),
         ({"file": "a.py", "source": "x"}, "both file and source"),
     ):
         with pytest.raises(SpecError, match=words):

@@ -7,9 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_config import nats_jwt
+from broker_config.keyring import Keyring
+from broker_config.nats_jwt import new_user_seed, public_key
+from broker_config.operator_mode import broker_accounts, leaf_token
 from broker_config.server_binary import find_server
-from broker_config.server_config import NodeConfig, quoted, render_cluster, render_node, templates
+from broker_config.server_config import (
+    Cluster,
+    LeafRemote,
+    NodeConfig,
+    Tls,
+    quoted,
+    render_cluster,
+    render_node,
+    templates,
+)
 from broker_config.streams import BUCKETS, STREAMS, Bucket, Stream
+from tests.support.certificate import make_certificate
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nats"
 
@@ -71,3 +85,31 @@ def test_nats_server_accepts_any_path(name: str, tmp_path: Path) -> None:
     config.write_text(render_node(NodeConfig(name="n", data_dir=str(tmp_path / name))), encoding="utf-8")
     check = subprocess.run([find_server(), "-t", "-c", config], capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stderr
+
+
+def test_operator_mode_tls_and_a_leaf_are_accepted(tmp_path: Path) -> None:
+    keyring = Keyring.new()
+    accounts = broker_accounts(keyring)
+    make_certificate(tmp_path)
+    tls = Tls(cert_file=str(tmp_path / "cert.pem"), key_file=str(tmp_path / "key.pem"))
+    credentials = tmp_path / "leaf.creds"
+    seed = new_user_seed()
+    token = leaf_token(keyring, public_key(seed), now=1)
+    credentials.write_text(nats_jwt.credentials(token, seed))
+    app = keyring.public("app_account")
+    remote = LeafRemote(
+        urls=("tls://hub:7422",), account=app, credentials=str(credentials), ca_file=tls.cert_file
+    )
+    common = {"accounts": accounts, "tls": tls, "log_file": str(tmp_path / "log")}
+    for name, more in (
+        ("hub", {"leaf_port": 7422, "cluster": Cluster(routes=("h:6222",), password='p"w')}),
+        ("leaf", {"leaf_of": (remote,)}),
+    ):
+        config = tmp_path / f"{name}.conf"
+        data_dir = str(tmp_path / f"data {name}")
+        node = NodeConfig(name=name, data_dir=data_dir, **common, **more)  # type: ignore[arg-type]
+        config.write_text(render_node(node), encoding="utf-8")
+        check = subprocess.run(
+            [find_server(), "-t", "-c", config], capture_output=True, text=True, check=False
+        )
+        assert check.returncode == 0, check.stderr

@@ -4,9 +4,12 @@ import msgspec
 import pytest
 
 from broker_config.egress import Egress
+from broker_config.grant import Ceiling, Grant, SignedGrant
 from broker_config.messages import Dispatch
 from broker_config.origin import Origin
 from broker_config.origin_pattern import OriginPattern
+from runner.core.egress_policy import EgressPolicy
+from runner.core.identity import of_session
 from runner.core.session_policy import session_policy, wants_proxies
 
 DISPATCH = Dispatch(
@@ -27,7 +30,7 @@ def test_the_origins_of_the_job_are_what_it_may_open() -> None:
         Origin("https", "shop.example", 8443),
         Origin("http", "10.0.0.5", 80),
     }
-    assert policy.private_hosts == {"shop.example"}, "an address is judged as it stands"
+    assert policy.private_hosts == frozenset(), "that takes a grant"
     assert (policy.third_party, policy.rate, policy.bypass, policy.dns) == ("block", None, (), ())
     assert (policy.job, policy.session, policy.attempt) == ("j1", 7, 2)
 
@@ -70,3 +73,64 @@ def test_third_parties_rate_bypass_and_dns() -> None:
 )
 def test_whether_it_wants_proxies(egress: Egress | None, wanted: bool) -> None:
     assert wants_proxies(msgspec.structs.replace(DISPATCH, egress=egress)) is wanted
+
+
+GRANT = Grant(
+    job="j1",
+    expires_at=1000.0,
+    origins=["http://shop.example", "http://10.0.0.5", "https://other.example"],
+    private_hosts=["shop.example", "other.example", "10.0.0.5"],
+    ceilings={"http://shop.example": Ceiling(sessions=3, rate=1.5)},
+    third_party=["*.cdn.example", "fonts.example"],
+)
+
+
+def granted(grant: Grant = GRANT, **more: object) -> EgressPolicy:
+    changed = {"grant": SignedGrant.plain(grant), **more}
+    return session_policy(msgspec.structs.replace(DISPATCH, **changed), "0.1")
+
+
+def test_what_dispatch_and_grant_allow_both_is_allowed() -> None:
+    policy = granted(rate=2.5, third_party=["fonts.example", "ads.example"])
+    assert policy.origins == {Origin("http", "shop.example", 80), Origin("http", "10.0.0.5", 80)}
+    assert policy.private_hosts == {"shop.example"}, "an address is judged as it stands"
+    assert policy.third_party == (OriginPattern(None, "fonts.example", None),)
+    assert (policy.rate, policy.expires_at) == (1.5, 1000.0)
+
+
+def test_a_grant_adds_nothing() -> None:
+    policy = granted()
+    assert (policy.third_party, policy.rate) == ("block", 1.5)
+    assert granted(rate=0.5).rate == 0.5
+    assert Origin("https", "other.example", 443) not in policy.origins
+    assert granted(third_party="all").third_party == (
+        OriginPattern(None, "cdn.example", None, below=True),
+        OriginPattern(None, "fonts.example", None),
+    )
+    nothing = msgspec.structs.replace(GRANT, origins=[], third_party="block")
+    assert (granted(nothing, third_party="all").origins, granted(nothing).third_party) == (
+        frozenset(),
+        "block",
+    )
+
+
+def test_a_grant_that_cannot_be_read_is_none() -> None:
+    with pytest.raises(ValueError, match=r"Grant"):
+        session_policy(msgspec.structs.replace(DISPATCH, grant=SignedGrant(body="{")), "0.1")
+
+
+@pytest.mark.parametrize(
+    ("contact", "more"),
+    [
+        ("https://example.com/traffic", "; +https://example.com/traffic"),
+        ("mailto:traffic@example.com", "; +mailto:traffic@example.com"),
+        ("", ""),
+        ("https://example.com/)\r\nX-Evil: 1", ""),
+        ("javascript:alert", ""),
+    ],
+)
+def test_it_says_whom_to_ask(contact: str, more: str) -> None:
+    policy = session_policy(DISPATCH, "0.1", contact)
+    assert policy.tag == f"(job=j1; session=7; attempt=2{more})"
+    assert policy.header == f"X-TrafficBuster: job=j1; session=7; attempt=2{more}"
+    assert of_session("UA", DISPATCH, contact) == f"UA {policy.tag}"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -31,6 +33,16 @@ def test_results_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
     for n in (1, 2, 3):
         one.put(result(n))
     assert [r for _, r in one.read()] == [result(1), result(2), result(3)]
+
+
+def test_nobody_else_reads_it_whatever_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        spool(tmp_path / "new").open()
+    finally:
+        os.umask(before)
+    for folder in ("new", "new/spool", "new/spool/one"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
 
 
 def test_bounds(tmp_path: Path) -> None:

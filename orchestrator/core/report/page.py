@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-
+from broker_config import words
 from broker_config.messages import Summary
 from broker_config.report import Report
+from orchestrator.core.content_hash import content_hash
 
-from . import words
 from .plot import NARROW, WIDE, Plot, distribution_plot, ended_plot, load_plot, stretches
+
+# jinja2 is imported where it is used: most orchestrators render few reports or none.
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 #: Bars of the plots over time, in the wide and in the narrow form.
 _BARS = {WIDE: 150, NARROW: 50}
@@ -22,12 +26,16 @@ MAX_ROWS = 100
 
 def page(report: Report) -> str:
     """The page. Every text of it that came from users or sites is escaped."""
+    from markupsafe import Markup
+
     load = report.total.metrics.get("load")
     marks = [(f"p{p}", getattr(load, f"p{p}")) for p in (50, 95, 99)] if load else []
     began = report.started_at
     parts = {w: stretches(report.timeline, report.moment_s, began, most) for w, most in _BARS.items()}
     return _template().render(
         r=report,
+        style=Markup(style()),
+        style_source=Markup(content_hash(style())),
         c=report.counts,
         load=load,
         took=_took(report),
@@ -44,6 +52,12 @@ def page(report: Report) -> str:
         most=MAX_ROWS,
         spec=json.dumps(report.spec, ensure_ascii=False, indent=2),
     )
+
+
+@cache
+def style() -> str:
+    """The page's one style element; what serves the page allows just this by its hash."""
+    return "\n" + resources.files(__package__).joinpath("templates/page.css").read_text("utf-8")
 
 
 def _both(make: Any) -> dict[str, Plot]:
@@ -69,6 +83,8 @@ def _took(report: Report) -> float | None:
 
 @cache
 def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("orchestrator.core.report", "templates"),
         autoescape=True,

@@ -11,8 +11,7 @@ import msgspec
 
 from broker_config.report import ReportBin, ReportMoment
 from broker_config.sketch import GAMMA
-
-from .words import milliseconds, number, on_axis, seconds
+from broker_config.words import milliseconds, number, seconds
 
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 14.0, 30.0
 #: Plots are made in both widths; the page shows the one that fits.
@@ -138,7 +137,7 @@ def load_plot(parts: Sequence[Stretch], width: float) -> Plot:
         Line(_path((x.at(p.at + p.length / 2), _at(y, p.load_max)) for p in parts), "longest"),
         Line(_path((x.at(p.at + p.length / 2), _at(y, p.load_mean)) for p in parts), "mean"),
     ]
-    return Plot(width, x.seconds(), y.ticks(on_axis), lines=lines)
+    return Plot(width, x.seconds(), y.ticks(_on_axis), lines=lines)
 
 
 def distribution_plot(bins: Sequence[ReportBin], marks: Sequence[tuple[str, float]], width: float) -> Plot:
@@ -213,7 +212,7 @@ def _log_ticks(x: _Scale, width: float) -> list[Tick]:
     low, high = math.floor(x.low / math.log(10)), math.ceil(x.high / math.log(10))
     for digits in ((1, 2, 5), (1, 5), (1,), (2,), (5,)):
         ticks = [
-            Tick(x.at(math.log(d * 10.0**p)), on_axis(d * 10.0**p))
+            Tick(x.at(math.log(d * 10.0**p)), _on_axis(d * 10.0**p))
             for p in range(low, high + 1)
             for d in digits
             if x.low <= math.log(d * 10.0**p) <= x.high
@@ -257,3 +256,8 @@ def _rate(p: Stretch, n: int) -> float:
 
 def _span(p: Stretch) -> str:
     return f"{seconds(p.at)} to {seconds(p.at + p.length)}"
+
+
+def _on_axis(value: float) -> str:
+    """Milliseconds at a tick: `500 ms`, `2 s`, `1.5 s`."""
+    return f"{value:.4g} ms" if value < 1000 else seconds(value / 1000)

@@ -70,6 +70,7 @@ async def up(directory: Path, slots: int) -> AsyncIterator[Own]:
     directory.mkdir(exist_ok=True)
     command = [
         *(sys.executable, "-m", "cli.tb", "--log-level", "warning", "up", "--browser", "chromium"),
+        *("--anonymous", "admin"),
         *("--data-dir", str(directory / "data"), "--slots", str(slots)),
         *("--port", str(web), "--nats-port", str(nats)),
     ]

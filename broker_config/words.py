@@ -1,10 +1,10 @@
-"""Numbers and times as a report writes them."""
+"""Numbers and times for people, as reports and the command line write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-#: Metrics in the order of a report, with their names for people.
+#: Metrics in the order in which they are shown, with their names for people.
 METRICS = {
     "ttfb": "Time to first byte",
     "fcp": "First contentful paint",
@@ -31,11 +31,6 @@ def milliseconds(value: float | None) -> str:
     if value < 999.5:
         return f"{value:.0f} ms"
     return f"{value / 1000:.2f} s" if value < 59_995 else seconds(value / 1000)
-
-
-def on_axis(value: float) -> str:
-    """Milliseconds at a tick: `500 ms`, `2 s`, `1.5 s`."""
-    return f"{value:.4g} ms" if value < 1000 else seconds(value / 1000)
 
 
 def seconds(value: float | None) -> str:
