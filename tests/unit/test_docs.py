@@ -10,6 +10,7 @@ from pathlib import Path
 import orchestrator
 import runner
 from broker_config import subjects
+from broker_config.audit_actions import ACTIONS
 from runner.core import failure
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,10 +57,12 @@ def _kinds(tree: ast.AST) -> Iterator[tuple[str, bool]]:
             yield kind.value, infra
 
 
+def test_the_actions_of_the_audit_log() -> None:
+    assert {row[0]: row[1] for row in table("audit.md", "action")} == ACTIONS
+
+
 def test_the_subjects() -> None:
-    listed = {
-        re.sub(r"<[a-z]+>", "x", row[0].replace("[.<pool>]", "")) for row in table("nats.md", "subject")
-    }
+    listed = {re.sub(r"<[a-z]+>", "x", re.sub(r"\[.*\]", "", row[0])) for row in table("nats.md", "subject")}
     assert listed == {
         subjects.job_dispatch("x"),
         subjects.session_record("x", "x"),
@@ -68,8 +71,29 @@ def test_the_subjects() -> None:
         subjects.job_log("x", "x"),
         subjects.job_control("x"),
         subjects.RUNNER_REGISTER,
+        subjects.runner_register("x"),
+        subjects.runner_renew("x"),
         subjects.RUNNER_ARTIFACT,
+        subjects.runner_artifact("x"),
+        subjects.RUNNER_SECRET,
+        subjects.runner_secret("x"),
         subjects.runner_heartbeat("x"),
         subjects.runner_control("x"),
         subjects.quarantine("x"),
+        subjects.AUDIT_ENTRY,
     }
+
+
+def test_the_threat_model_names_tests_that_exist() -> None:
+    page = (DOCS / "security.md").read_text()
+    tests = DOCS.parent / "tests"
+    there = {
+        n
+        for p in tests.rglob("test_*.py")
+        for n in re.findall(r"^(?:async )?def (test_\w+)", p.read_text(), re.MULTILINE)
+    }
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 30
+    assert named <= there, sorted(named - there)
+    files = set(re.findall(r"`(tests/\S+\.py)`", page))
+    assert all((DOCS.parent / path).is_file() for path in files), files
