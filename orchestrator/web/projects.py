@@ -126,7 +126,7 @@ ROUTES = [
         tag="projects",
         access=ADMIN,
         audits="project.remove",
-        problems=(404, 409, 507, *_BROKER),
+        problems=(404, 409, 422, 507, *_BROKER),
     ),
     TypedRoute(
         "PUT",

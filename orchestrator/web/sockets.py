@@ -137,7 +137,11 @@ async def _subscribe(websocket: WebSocket, message: Subscribe, member: Member, r
     elif message.fleet:
         note(websocket, "read", "refused", object="fleet", detail="by a subscription")
         client.answer(_problem("the fleet takes the role viewer of the fleet; an admin can change that"))
-    for job in dict.fromkeys(message.jobs):
+    jobs = list(dict.fromkeys(message.jobs))
+    if len(jobs) > MAX_JOBS:
+        # Each is asked for at the broker, whether it exists or not.
+        client.answer(_problem(f"one subscription names at most {MAX_JOBS} jobs; the rest is left out"))
+    for job in jobs[:MAX_JOBS]:
         if job not in client.jobs and len(client.jobs) >= MAX_JOBS:
             client.answer(
                 _problem(f"this socket follows {MAX_JOBS} jobs already; unsubscribe from some", job)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 from playwright.async_api import Error, Playwright, async_playwright
+from playwright.async_api._context_manager import PlaywrightContextManager
 
 from broker_config.errors import BrowserNotStarted
 
@@ -100,9 +101,11 @@ class Driver:
             self._process = psutil.Process(manager._connection._transport._proc.pid)  # type: ignore[attr-defined]
         except asyncio.CancelledError:
             kill()
+            _forsake(manager)
             raise
         except Exception as e:
             kill()
+            _forsake(manager)
             reason = f"no answer in {START_LIMIT:g} s" if isinstance(e, TimeoutError) else e
             raise BrowserNotStarted(
                 f"Playwright's driver does not start: {reason}; reinstall the package playwright"
@@ -121,6 +124,16 @@ class Driver:
             scratch, self._scratch = self._scratch, None
             if scratch is not None:
                 await asyncio.to_thread(scratch.remove)
+
+
+def _forsake(manager: PlaywrightContextManager) -> None:
+    """Let go of a start that was given up: its own task would wait for the driver's first answer for ever,
+    and with it the end of the program."""
+    with contextlib.suppress(AttributeError, asyncio.InvalidStateError):
+        connection = manager._connection
+        connection._transport.on_error_future.add_done_callback(lambda f: f.cancelled() or f.exception())
+        connection.playwright_future.cancel()
+        connection.cleanup()
 
 
 @contextlib.contextmanager

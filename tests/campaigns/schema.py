@@ -63,6 +63,7 @@ async def campaign(requests: int, seed: int, examples: int = _EXAMPLES) -> dict[
                     operations += report["operations"]["tested"] if not rounds else 0
                     if report["failures"] or report["errors"]:
                         wrong.append(report["said"][-6000:])
+                        print("WRONG", wrong[-1], flush=True)
                 rounds += 1
                 print(f"seed {seed}: {made} requests, {len(wrong)} rounds with faults", flush=True)
                 seed += 1
@@ -80,8 +81,6 @@ def main() -> None:
     args = parser.parse_args()
     result = asyncio.run(campaign(args.requests, args.seed, args.examples))
     print(json.dumps({k: v for k, v in result.items() if k != "wrong"}))
-    for words in result["wrong"]:
-        print("WRONG", words)
     if args.json:
         args.json.write_text(json.dumps(result, indent=2))
     raise SystemExit(bool(result["wrong"]))
