@@ -138,9 +138,6 @@ async def _subscribe(websocket: WebSocket, message: Subscribe, member: Member, r
         note(websocket, "read", "refused", object="fleet", detail="by a subscription")
         client.answer(_problem("the fleet takes the role viewer of the fleet; an admin can change that"))
     jobs = list(dict.fromkeys(message.jobs))
-    if len(jobs) > MAX_JOBS:
-        # Each is asked for at the broker, whether it exists or not.
-        client.answer(_problem(f"one subscription names at most {MAX_JOBS} jobs; the rest is left out"))
     for job in jobs[:MAX_JOBS]:
         if job not in client.jobs and len(client.jobs) >= MAX_JOBS:
             client.answer(
@@ -162,6 +159,10 @@ async def _subscribe(websocket: WebSocket, message: Subscribe, member: Member, r
             client.answer(_problem(str(JobNotFound.of(job[:64])), job))
         except BrokerError as e:
             client.answer(_problem(str(e), job, again=True))
+    if len(jobs) > MAX_JOBS:
+        # Each is asked for at the broker, whether it exists or not.
+        words = f"one subscription names at most {MAX_JOBS} jobs; this one and what follows it are left out"
+        client.answer(_problem(words, jobs[MAX_JOBS]))
 
 
 def _unsubscribe(message: Unsubscribe, member: Member, rooms: FanOut) -> None:
